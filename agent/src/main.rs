@@ -1,0 +1,2 @@
+//! The `fchannel` command.
+fn main() {}

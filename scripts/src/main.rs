@@ -1,0 +1,2 @@
+//! `cargo x TASK`: the project's own chores.
+fn main() {}
