@@ -1,0 +1,449 @@
+//! The contract of Flume's file channel: transactions, capacity, visibility.
+
+mod background;
+mod capacity;
+mod transactions;
+
+pub use transactions::{PutError, PutTransaction, Room, TakeTransaction};
+
+use crate::{
+    error::{CommitError, Error, ErrorKind, Result},
+    ids::{EventSeq, Lsn},
+    io::{StdVfs, Vfs},
+    log::{Apply, Committed, Frame, Log, RecoveryReport},
+    options::Options,
+    queue::{self, Change, Checkpoints, Queue, Record, State, TakeLimit},
+    stats::LogStats,
+    sync::{Mutex, Waiters},
+};
+use background::Signal;
+use bytes::Bytes;
+use capacity::{Asked, Capacity, Decision};
+use std::{
+    future::poll_fn,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// A durable, transactional queue of events in a directory: puts and takes are transactions, committed puts become visible when they
+/// are durable, in the order of their commits, and what is taken and not committed comes back in order.
+///
+/// Clones share the channel. All calls may be made from any thread. For a log without takers, use [`Wal`](crate::Wal).
+///
+/// # Examples
+/// ```
+/// use fchannel::{Channel, Options, TakeLimit};
+/// let dir = tempfile::tempdir()?;
+/// let channel = Channel::open(dir.path(), Options::default())?;
+/// let mut put = channel.begin_put();
+/// put.push(b"one")?;
+/// put.push(b"two")?;
+/// put.commit()?; // durable
+///
+/// let take = channel.begin_take(TakeLimit::events(10))?;
+/// assert_eq!(take.records().len(), 2);
+/// drop(take); // a rollback
+/// let take = channel.begin_take(TakeLimit::events(1))?;
+/// assert_eq!(take.records()[0].payload, b"one"[..]);
+/// take.commit()?; // gone for good
+/// channel.close()?;
+///
+/// let channel = Channel::open(dir.path(), Options::default())?;
+/// assert_eq!(channel.stats().events, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Channel(Arc<Handle>);
+
+/// What the clones of a channel share: when the last one goes, the threads end.
+struct Handle {
+    shared: Arc<Shared>,
+    background: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a channel, its transactions and its threads share.
+pub(crate) struct Shared {
+    log: Arc<Log>,
+    owner: Arc<Owner>,
+    options: Options,
+    checkpoints: Mutex<Checkpoints>,
+    signal: Arc<Signal>,
+    /// When the last checkpoint was made, in milliseconds of the world's monotonic clock.
+    checkpoint_at_ms: AtomicU64,
+    closed: AtomicBool,
+    report: RecoveryReport,
+}
+
+/// Stands between the log and the queue: state, credits and who waits change together.
+pub(crate) struct Owner {
+    queue: Queue,
+    capacity: Arc<Capacity>,
+    ready: Waiters,
+    signal: Arc<Signal>,
+    checkpoint_log_bytes: u64,
+}
+
+impl Apply for Owner {
+    fn restore(&self, image: Option<&crate::format::LogImage>) -> Result<Lsn> {
+        let (state, lsn) = match image {
+            Some(image) => (State::from_image(&image.owner)?, image.lsn),
+            None => (State::default(), Lsn::default()),
+        };
+        self.queue.restore(state);
+        Ok(lsn)
+    }
+
+    fn apply(&self, frame: &Frame) -> Result<()> {
+        match self.queue.apply(frame)? {
+            Change::Put(events) if events > 0 => self.ready.tell(1),
+            Change::Took(events) => self.capacity.give_back(events),
+            Change::Put(_) | Change::Nothing => {}
+        }
+        self.signal.count(frame.header.frame_len(), self.checkpoint_log_bytes);
+        Ok(())
+    }
+
+    fn image(&self) -> Vec<u8> {
+        self.queue.image()
+    }
+}
+
+/// How a channel is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelStats {
+    /// Events owed, leased ones included.
+    pub events: u64,
+    /// Of these, the ones in takers' hands.
+    pub leased: u64,
+    /// Events it may hold.
+    pub capacity: u64,
+    /// Events owed or being committed.
+    pub used: u64,
+    /// The sequence of the next event.
+    pub next_seq: EventSeq,
+    /// The log below.
+    pub log: LogStats,
+}
+
+impl Channel {
+    /// Locks the directories, recovers, and opens. One process at a time. `dir` holds lock and checkpoints, and the segments too unless
+    /// [`Options::data_dirs`] names others.
+    ///
+    /// # Errors
+    /// `Locked`; `NotAChannel` if a directory is missing or somebody else's; `NewerFormat`; `Corrupt` if what was durable is damaged, with
+    /// the place; `InvalidOptions`; `DiskFull`; `Io`.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::open_on(Arc::new(StdVfs::default()), dir.as_ref(), options)
+    }
+
+    /// As [`open`](Self::open), in another world: on a simulated disk, say.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Self> {
+        options.validate()?;
+        let signal = Arc::new(Signal::default());
+        let owner = Arc::new(Owner {
+            queue: Queue::default(),
+            capacity: Arc::new(Capacity::new(options.capacity_events)),
+            ready: Waiters::default(),
+            signal: Arc::clone(&signal),
+            checkpoint_log_bytes: options.checkpoint_log_bytes,
+        });
+        let (log, checkpoints, report) =
+            queue::open(Arc::clone(&vfs), dir, &options, owner.clone(), &owner.queue)?;
+        owner.capacity.occupy(owner.queue.with_state(State::owed));
+        let shared = Arc::new(Shared {
+            log,
+            owner,
+            options,
+            checkpoints: Mutex::new(checkpoints),
+            signal,
+            checkpoint_at_ms: AtomicU64::new(milliseconds(vfs.monotonic())),
+            closed: AtomicBool::new(false),
+            report,
+        });
+        let handle = Handle { shared: Arc::clone(&shared), background: Mutex::new(None) };
+        shared.log.start_committer()?;
+        let body = Box::new(move || background::run(&shared));
+        *handle.background.lock() = vfs
+            .spawn("fchannel-background", body)
+            .map_err(|error| Error::io("cannot start the background thread", dir, error))?;
+        Ok(Self(Arc::new(handle)))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// What the open found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.shared().report
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn stats(&self) -> ChannelStats {
+        let shared = self.shared();
+        let (events, next_seq) =
+            shared.owner.queue.with_state(|state| (state.owed(), state.next_seq()));
+        let (capacity, used) = shared.owner.capacity.level();
+        ChannelStats {
+            events,
+            leased: shared.owner.queue.leased().min(events),
+            capacity,
+            used,
+            next_seq,
+            log: shared.log.stats(),
+        }
+    }
+
+    /// Changes the capacity. Below what waits, puts wait and nothing is dropped.
+    pub fn set_capacity(&self, events: u64) {
+        self.shared().owner.capacity.set(events);
+    }
+
+    /// Begins a put: a buffer until it is committed. Never waits.
+    pub fn begin_put(&self) -> PutTransaction {
+        PutTransaction::new(Arc::clone(self.shared()))
+    }
+
+    /// One event, one transaction, durable on return.
+    ///
+    /// # Errors
+    /// As [`PutTransaction::commit`]; a full channel is `NotCommitted` with the kind `Full`.
+    pub fn put(&self, payload: &[u8]) -> Result<Committed, CommitError> {
+        let mut transaction = self.begin_put();
+        transaction.push(payload).map_err(CommitError::NotCommitted)?;
+        transaction.commit().map_err(|error| match error {
+            PutError::Full(_) => {
+                CommitError::NotCommitted(Error::new(ErrorKind::Full, error.to_string()))
+            }
+            PutError::Commit(error) => error,
+        })
+    }
+
+    /// A place in the queue for room for `events`: fair, and given up when the future is dropped.
+    ///
+    /// # Errors
+    /// `TooLarge` if they are more than the capacity; `Closed`, `Poisoned`.
+    pub async fn reserve(&self, events: u32) -> Result<Room> {
+        let shared = self.shared();
+        shared.check_open()?;
+        let mut asked: Asked = shared.owner.capacity.ask(u64::from(events));
+        match poll_fn(|cx| asked.poll(cx)).await {
+            Decision::Granted => Ok(Room::new(Arc::clone(shared), u64::from(events))),
+            Decision::Never => {
+                let what = format!(
+                    "{events} events are more than the capacity of {}",
+                    shared.owner.capacity.level().0
+                );
+                Err(Error::new(ErrorKind::TooLarge, what))
+            }
+            Decision::Closed => Err(shared.closed_error()),
+        }
+    }
+
+    /// Leases what is there, up to `limit`: perhaps nothing. A cold backlog is read from disk, so this may block on that.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` if the next event cannot be read; `Closed`, `Poisoned`.
+    pub fn begin_take(&self, limit: TakeLimit) -> Result<TakeTransaction> {
+        TakeTransaction::begin(Arc::clone(self.shared()), limit)
+    }
+
+    /// As [`begin_take`](Self::begin_take), but waits up to `wait` for a first event.
+    ///
+    /// # Errors
+    /// As [`begin_take`](Self::begin_take).
+    pub fn take_timeout(&self, limit: TakeLimit, wait: Duration) -> Result<TakeTransaction> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let place = self.shared().owner.ready.enter();
+            let take = self.begin_take(limit)?;
+            if !take.records().is_empty() {
+                return Ok(take);
+            }
+            if !place.wait_until(deadline) {
+                return Ok(take);
+            }
+            place.used();
+        }
+    }
+
+    /// Resolves when a take is likely to find something, or the channel is closed or poisoned. Level-triggered and cancel-safe; one
+    /// waiter is woken for each put, and who leaves something wakes the next.
+    pub async fn ready(&self) {
+        let shared = self.shared();
+        loop {
+            let place = shared.owner.ready.enter();
+            if shared.owner.queue.available() > 0 || shared.check_open().is_err() {
+                return;
+            }
+            place.told().await;
+            place.used();
+        }
+    }
+
+    /// Looks at owed events from `from` on (default: the oldest) without leasing them; those in takers' hands are shown too.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn peek(&self, from: Option<EventSeq>, limit: TakeLimit) -> Result<Vec<Record>> {
+        let shared = self.shared();
+        shared.owner.queue.peek(&shared.log, from, limit)
+    }
+
+    /// The value committed last under a mark.
+    #[must_use]
+    pub fn mark(&self, key: &[u8]) -> Option<Bytes> {
+        self.shared().owner.queue.with_state(|state| state.mark(key))
+    }
+
+    /// All marks.
+    #[must_use]
+    pub fn marks(&self) -> Vec<(Bytes, Bytes)> {
+        self.shared().owner.queue.with_state(|state| {
+            state.marks().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        })
+    }
+
+    /// Makes all that is committed durable now: for [`Durability::Interval`](crate::Durability::Interval).
+    ///
+    /// # Errors
+    /// `Io`, once; then `Poisoned`.
+    pub fn sync(&self) -> Result<Lsn> {
+        self.shared().log.sync()
+    }
+
+    /// Writes a checkpoint now, and gives back the space that nothing needs. It blocks nobody.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Io`: the one before stays. `Poisoned`.
+    pub fn checkpoint(&self) -> Result<Lsn> {
+        self.shared().checkpoint()
+    }
+
+    /// Why every call fails, once the log has stopped itself after an I/O error. Only a reopen can say what is durable.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<Error> {
+        self.shared().log.poisoned().cloned()
+    }
+
+    /// Leads one group of commits on this thread if some wait and nobody leads; true if it did. For a world without threads.
+    pub fn lead_once(&self) -> bool {
+        self.shared().log.lead_once()
+    }
+
+    /// Does what is due at this moment of the world's clock: a sync under `Interval`, a checkpoint. For a world without threads.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync) and [`checkpoint`](Self::checkpoint).
+    pub fn tick(&self) -> Result<()> {
+        let shared = self.shared();
+        if shared.log.sync_interval().is_some() {
+            shared.log.sync()?;
+        }
+        let now_ms = milliseconds(shared.log.dirs().vfs.monotonic());
+        let since_ms = now_ms.saturating_sub(shared.checkpoint_at_ms.load(Ordering::Relaxed));
+        if since_ms >= shared.options.checkpoint_interval_ms
+            || shared.signal.is_due(shared.options.checkpoint_log_bytes)
+        {
+            shared.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    /// Finishes commits that were submitted, writes the frame that vouches for the last of them and a checkpoint, and ends. Calls on
+    /// clones answer `Closed` from then on; the directories are unlocked when the last transaction is gone.
+    ///
+    /// Dropping the last clone ends too, without vouching frame and checkpoint: the next open reads a little more.
+    ///
+    /// # Errors
+    /// What poisoned the log, now or before; the errors of a checkpoint. Committed events are safe all the same.
+    pub fn close(self) -> Result<()> {
+        let shared = self.shared();
+        if shared.closed.swap(true, Ordering::AcqRel) {
+            return Err(shared.closed_error());
+        }
+        shared.owner.capacity.close();
+        self.0.end_background();
+        let finished = shared.log.finish();
+        shared.owner.ready.tell_all();
+        finished?;
+        if shared.options.checkpoint_on_close { shared.checkpoint().map(drop) } else { Ok(()) }
+    }
+}
+
+impl Handle {
+    fn end_background(&self) {
+        self.shared.signal.end();
+        let handle = self.background.lock().take();
+        if let Some(handle) = handle
+            && handle.join().is_err()
+        {
+            self.shared.log.poison(&Error::new(
+                ErrorKind::Poisoned,
+                "the background thread panicked: this is a bug",
+            ));
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.owner.capacity.close();
+        self.end_background();
+        self.shared.log.end_committer();
+        self.shared.owner.ready.tell_all();
+    }
+}
+
+impl Shared {
+    fn check_open(&self) -> Result<()> {
+        if let Some(poison) = self.log.poisoned() {
+            return Err(poison.clone());
+        }
+        if self.closed.load(Ordering::Acquire) { Err(self.closed_error()) } else { Ok(()) }
+    }
+
+    fn closed_error(&self) -> Error {
+        self.log
+            .poisoned()
+            .cloned()
+            .unwrap_or_else(|| Error::new(ErrorKind::Closed, "the channel is closed"))
+    }
+
+    fn checkpoint(&self) -> Result<Lsn> {
+        let mut checkpoints = self.checkpoints.lock();
+        let image = self.log.durable_image()?;
+        let lsn = image.lsn;
+        self.signal.reset();
+        self.checkpoint_at_ms
+            .store(milliseconds(self.log.dirs().vfs.monotonic()), Ordering::Relaxed);
+        if checkpoints.newest_lsn() != Some(lsn) {
+            checkpoints.publish(&self.log, image)?;
+        }
+        Ok(lsn)
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel")
+            .field("dir", &self.shared().log.dirs().home)
+            .finish_non_exhaustive()
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,334 @@
+//! Real files. The one place of the engine that names `std::fs`.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the module that the others are sent to"
+)]
+
+use super::{File, LockAttempt, Medium, Sync, Vfs, sys};
+use rustix::{fs, io::Errno, rand};
+use std::{
+    ffi::OsString,
+    fs::OpenOptions,
+    io::{self, IoSlice, Read, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+
+const LOCK_FILE: &str = "in_use.lock";
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+
+/// The operating system's files, clock and threads.
+#[derive(Debug)]
+pub struct StdVfs {
+    started: Instant,
+}
+
+impl Default for StdVfs {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+struct StdFile(std::fs::File);
+
+impl File for StdFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        retry_interrupted(|| self.0.read_at(buf, offset))
+    }
+
+    fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], sync: Sync) -> io::Result<()> {
+        write_all_vectored(&self.0, offset, bufs)?;
+        match sync {
+            Sync::No => Ok(()),
+            Sync::Data => self.0.sync_data(),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// One `pwritev` for each 1,024 buffers, as many as the kernel takes, and more where it wrote less than asked.
+fn write_all_vectored(
+    file: &std::fs::File,
+    mut offset: u64,
+    bufs: &[IoSlice<'_>],
+) -> io::Result<()> {
+    const BUFFERS_MAX: usize = 1024;
+    for some in bufs.chunks(BUFFERS_MAX) {
+        let total: usize = some.iter().map(|buf| buf.len()).sum();
+        let mut written = retry_interrupted(|| Ok(rustix::io::pwritev(file, some, offset)?))?;
+        let mut passed = 0;
+        for buf in some {
+            // What a short write left of this buffer, if anything.
+            let from = written.saturating_sub(passed).min(buf.len());
+            if written < total && from < buf.len() {
+                let rest = buf.get(from..).unwrap_or_default();
+                file.write_all_at(rest, offset + (passed + from) as u64)?;
+                written = passed + buf.len();
+            }
+            passed += buf.len();
+        }
+        offset += total as u64;
+    }
+    Ok(())
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(parent)?.sync_all()
+}
+
+/// `seg-3` is made as `seg-3.tmp`: recovery deletes what a crash leaves under such a name.
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
+/// Deletes a half-made file, and keeps the error that made it so. What cannot be deleted has a temporary name: recovery tries again.
+fn discard<T>(path: &Path, answer: io::Result<T>) -> io::Result<T> {
+    answer.inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
+impl Vfs for StdVfs {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = dir
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .collect();
+        for path in missing.into_iter().rev() {
+            match std::fs::create_dir(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => sync_parent(path)?,
+            }
+        }
+        // A path that leads to something else is told now, by name, not later by a listing that fails.
+        if dir.is_dir() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
+    }
+
+    fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
+        let path = dir.join(LOCK_FILE);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let flock = fs2::FileExt::try_lock_exclusive(&file);
+        let taken = match flock {
+            Ok(()) => sys::lock::try_lock_open_file_description(&file)?,
+            Err(error) if error.kind() == fs2::lock_contended_error().kind() => false,
+            Err(error) => return Err(error),
+        };
+        if !taken {
+            let mut pid = String::new();
+            let read = Read::take(&file, 16).read_to_string(&mut pid);
+            return Ok(LockAttempt::Held { pid: read.ok().and_then(|_| pid.trim().parse().ok()) });
+        }
+        file.set_len(0)?;
+        write!(file, "{}", std::process::id())?;
+        Ok(LockAttempt::Taken(Box::new(file)))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        std::fs::File::open(dir)?.sync_all()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            // Names of ours are ASCII: others are nobody's business.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
+        let made = match donor {
+            Some(donor) => donor.to_path_buf(),
+            None => temporary(path),
+        };
+        let fill = || {
+            let fresh = donor.is_none();
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(fresh)
+                .truncate(fresh)
+                .open(&made)?;
+            file.write_all_at(head, 0)?;
+            file.sync_all()?;
+            Ok(file)
+        };
+        let file = if donor.is_some() { fill()? } else { discard(&made, fill())? };
+        std::fs::rename(&made, path)?;
+        sync_parent(path)?;
+        Ok(Arc::new(StdFile(file)))
+    }
+
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
+        let made = temporary(path);
+        let fill = || {
+            let mut file = std::fs::File::create(&made)?;
+            let mut left = size_bytes;
+            while left > 0 {
+                let piece = ZEROS.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                file.write_all(ZEROS.get(..piece).unwrap_or(&ZEROS))?;
+                left -= piece as u64;
+            }
+            file.sync_all()
+        };
+        discard(&made, fill())?;
+        std::fs::rename(&made, path)?;
+        sync_parent(path)
+    }
+
+    fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
+        std::fs::rename(path, spare)?;
+        sync_parent(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(StdFile(std::fs::File::open(path)?)))
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let made = temporary(path);
+        let fill = || {
+            let mut file = std::fs::File::create(&made)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        discard(&made, fill())?;
+        std::fs::rename(&made, path)?;
+        sync_parent(path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)?;
+        sync_parent(path)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        fs2::available_space(dir)
+    }
+
+    fn medium(&self, dir: &Path) -> io::Result<Medium> {
+        // Numbers of linux/magic.h.
+        Ok(match u64::try_from(fs::statfs(dir)?.f_type).unwrap_or_default() {
+            0x6969 => Medium::Network("NFS"),
+            0xff53_4d42 | 0xfe53_4d42 | 0x517b => Medium::Network("SMB"),
+            0x0102_1997 => Medium::Network("9P"),
+            0x00c3_6400 => Medium::Network("Ceph"),
+            0x0102_1994 => Medium::Memory("tmpfs"),
+            0x8584_58f6 => Medium::Memory("ramfs"),
+            _ => Medium::Disk,
+        })
+    }
+
+    fn wall_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match rand::getrandom(
+                bytes.get_mut(filled..).unwrap_or_default(),
+                rand::GetRandomFlags::empty(),
+            ) {
+                Ok(more) => filled += more,
+                Err(Errno::INTR) => {}
+                // Since Linux 3.17 it cannot fail otherwise; a salt that repeats would make old frames valid again.
+                Err(error) => panic!("getrandom: {error}"),
+            }
+        }
+        u64::from_ne_bytes(bytes)
+    }
+
+    fn spawn(
+        &self,
+        name: &str,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<Option<JoinHandle<()>>> {
+        std::thread::Builder::new().name(name.to_owned()).spawn(body).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_in_many_pieces_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = StdVfs::default();
+        let file = vfs.create(&dir.path().join("seg-1"), b"head", None).unwrap();
+        let pieces: Vec<Vec<u8>> = (0..3000u32).map(|n| n.to_le_bytes().to_vec()).collect();
+        let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        file.write_at(4, &slices, Sync::Data).unwrap();
+        let read = super::super::read_all(&vfs, &dir.path().join("seg-1"), 1 << 20).unwrap();
+        assert_eq!(read.len(), 4 + 12_000);
+        assert_eq!(read[4..], pieces.concat());
+        assert_eq!(vfs.list(dir.path()).unwrap(), ["seg-1"], "no temporary name is left");
+    }
+
+    #[test]
+    fn a_donor_keeps_its_bytes_behind_the_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = StdVfs::default();
+        let spare = dir.path().join("spare-1");
+        vfs.reserve(&spare, 100_000).unwrap();
+        let file = vfs.create(&dir.path().join("seg-2"), b"new head", Some(&spare)).unwrap();
+        assert_eq!(file.len().unwrap(), 100_000);
+        assert_eq!(vfs.list(dir.path()).unwrap(), ["seg-2"]);
+    }
+
+    #[test]
+    fn the_second_lock_names_the_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = StdVfs::default();
+        let first = vfs.lock(dir.path()).unwrap();
+        assert!(matches!(first, LockAttempt::Taken(_)));
+        assert!(
+            matches!(vfs.lock(dir.path()).unwrap(), LockAttempt::Held { pid: Some(pid) } if pid == std::process::id())
+        );
+        drop(first);
+        assert!(matches!(vfs.lock(dir.path()).unwrap(), LockAttempt::Taken(_)));
+    }
+
+    #[test]
+    fn a_directory_is_made_with_its_parents() {
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = StdVfs::default();
+        let deep = dir.path().join("a/b/c");
+        vfs.create_dir(&deep).unwrap();
+        vfs.create_dir(&deep).unwrap();
+        assert!(vfs.list(&deep).unwrap().is_empty());
+        assert_eq!(vfs.list(&dir.path().join("x")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

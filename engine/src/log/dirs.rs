@@ -1,0 +1,339 @@
+//! The directories of a log: locked, ours, and all there.
+//!
+//! A directory that is absent or somebody else's always refuses the open (rules N2, @F): a disk that is not mounted must never look
+//! like an empty log.
+
+use super::names::{self, Name};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    format::{Manifest, manifest_from_bytes, manifest_to_bytes},
+    io::{LockAttempt, Medium, Vfs, read_all},
+};
+use std::{
+    any::Any,
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const MANIFEST_FILE_BYTES_MAX: u64 = 2 << 20;
+
+/// All directories of one log, held until this is dropped.
+pub(crate) struct Directories {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    /// Lock and checkpoints lie here.
+    pub(crate) home: PathBuf,
+    /// Segments lie here.
+    pub(crate) data: Vec<PathBuf>,
+    pub(crate) log_id: [u8; 16],
+    /// What the operator should know about them.
+    pub(crate) warnings: Vec<String>,
+    _locks: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+impl Directories {
+    /// Locks and checks `home` and `data` (empty: segments lie in `home`), makes them if the log is new, and makes durable what their
+    /// listings show.
+    ///
+    /// # Errors
+    /// `Locked`; `NotAChannel` if one is Flume's, missing, or another log's; `NewerFormat`; `Io`.
+    pub(crate) fn claim(vfs: Arc<dyn Vfs>, home: &Path, data: &[PathBuf]) -> Result<Self> {
+        let data = if data.is_empty() { vec![home.to_path_buf()] } else { data.to_vec() };
+        if data.iter().collect::<BTreeSet<_>>().len() < data.len() {
+            return Err(Error::new(
+                ErrorKind::InvalidOptions,
+                format!("a data directory is named twice: {data:?}"),
+            ));
+        }
+        let mut all = data.clone();
+        if !all.contains(&home.to_path_buf()) {
+            all.push(home.to_path_buf());
+        }
+        for dir in &all {
+            refuse_flume(&*vfs, dir)?;
+        }
+        let mut locks = Vec::new();
+        for dir in &all {
+            vfs.create_dir(dir)
+                .map_err(|error| Error::io("cannot make the directory", dir, error))?;
+            locks.push(lock(&*vfs, dir)?);
+        }
+        let identity = Identity { vfs: &*vfs, home, data: &data, all: &all };
+        let log_id = identity.settle()?;
+        let mut warnings = Vec::new();
+        for dir in &all {
+            vfs.sync_dir(dir)
+                .map_err(|error| Error::io("cannot sync the directory", dir, error))?;
+            match vfs
+                .medium(dir)
+                .map_err(|error| Error::io("cannot look at the file system", dir, error))?
+            {
+                Medium::Disk => {}
+                Medium::Network(name) => {
+                    warnings.push(format!("{} is on {name}: locks and syncs of network file systems may mean less than they say", dir.display()));
+                }
+                Medium::Memory(name) => {
+                    warnings.push(format!(
+                        "{} is on {name}: nothing in it survives a restart of the machine",
+                        dir.display()
+                    ));
+                }
+            }
+        }
+        Ok(Self { vfs, home: home.to_path_buf(), data, log_id, warnings, _locks: locks })
+    }
+
+    /// The names in `dir` that are ours.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn names(&self, dir: &Path) -> Result<Vec<(Name, PathBuf)>> {
+        let names = self
+            .vfs
+            .list(dir)
+            .map_err(|error| Error::io("cannot list the directory", dir, error))?;
+        Ok(names
+            .into_iter()
+            .map(|name| (Name::parse(&name), dir.join(name)))
+            .filter(|(name, _)| *name != Name::Other)
+            .collect())
+    }
+}
+
+fn refuse_flume(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    match vfs.list(dir) {
+        Ok(names) if names::is_flume(&names) => Err(Error::new(
+            ErrorKind::NotAChannel,
+            "this is a directory of Apache Flume's file channel, whose format this release does not read; nothing in it was touched. \
+             Drain it with Flume, or name another directory",
+        )
+        .in_file(dir)),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("cannot list the directory", dir, error)),
+    }
+}
+
+fn lock(vfs: &dyn Vfs, dir: &Path) -> Result<Box<dyn Any + Send + Sync>> {
+    match vfs
+        .lock(dir)
+        .map_err(|error| Error::io("cannot make the lock file in_use.lock", dir, error))?
+    {
+        LockAttempt::Taken(lock) => Ok(lock),
+        LockAttempt::Held { pid } => {
+            let holder =
+                pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            let what = format!(
+                "{holder} holds the lock in_use.lock; stop it, or look inside with `fchannel inspect`, which needs no lock"
+            );
+            Err(Error::new(ErrorKind::Locked { pid }, what).in_file(dir))
+        }
+    }
+}
+
+/// The manifest of `dir`; `None` if there is none.
+///
+/// # Errors
+/// `Corrupt`, `NewerFormat`, `Io`.
+pub(crate) fn read_manifest(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Manifest>> {
+    let path = dir.join(names::MANIFEST);
+    match read_all(vfs, &path, MANIFEST_FILE_BYTES_MAX) {
+        Ok(bytes) => manifest_from_bytes(&bytes).map(Some).map_err(|error| error.in_file(&path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("cannot read the manifest", &path, error)),
+    }
+}
+
+/// What the manifests say, against what the options say.
+struct Identity<'a> {
+    vfs: &'a dyn Vfs,
+    home: &'a Path,
+    data: &'a [PathBuf],
+    all: &'a [PathBuf],
+}
+
+impl Identity<'_> {
+    /// Checks that every directory is present and ours, and writes the manifests that are missing or outdated: the home's last, so that
+    /// a home with a manifest means that all others have theirs.
+    fn settle(&self) -> Result<[u8; 16]> {
+        let found: Vec<Option<Manifest>> =
+            self.all.iter().map(|dir| read_manifest(self.vfs, dir)).collect::<Result<_>>()?;
+        let of = |dir: &Path| {
+            self.all.iter().position(|other| other == dir).and_then(|at| found.get(at)?.as_ref())
+        };
+        let Some(any) = of(self.home)
+            .or_else(|| found.iter().flatten().max_by_key(|manifest| manifest.data_dirs.len()))
+        else {
+            self.refuse_segments_without_manifest()?;
+            let log_id =
+                (u128::from(self.vfs.random()) << 64 | u128::from(self.vfs.random())).to_le_bytes();
+            return self.write(log_id, self.vfs.wall_ms(), &found);
+        };
+        for (dir, manifest) in self.all.iter().zip(&found) {
+            if manifest.as_ref().is_some_and(|manifest| manifest.log_id != any.log_id) {
+                let what =
+                    format!("this directory belongs to another log than {}", self.home.display());
+                return Err(Error::new(ErrorKind::NotAChannel, what).in_file(dir));
+            }
+        }
+        let complete = of(self.home).is_some() || self.any_segment()?;
+        for (index, named) in any.data_dirs.iter().enumerate().filter(|_| complete) {
+            let here = self.data.get(index);
+            let ours = here
+                .and_then(|dir| of(dir))
+                .is_some_and(|manifest| manifest.directory == u32::try_from(index).ok());
+            if !ours {
+                let what = format!(
+                    "data directory {index} of this log is missing: it was {named}, and {} is not it. Is its disk mounted, and are the \
+                     directories in their old order?",
+                    here.map_or_else(|| "nothing".to_owned(), |dir| dir.display().to_string()),
+                );
+                return Err(Error::new(ErrorKind::NotAChannel, what)
+                    .in_file(here.map_or(self.home, PathBuf::as_path)));
+            }
+        }
+        self.write(any.log_id, any.created_ms, &found)
+    }
+
+    fn any_segment(&self) -> Result<bool> {
+        for dir in self.data {
+            let names = self
+                .vfs
+                .list(dir)
+                .map_err(|error| Error::io("cannot list the directory", dir, error))?;
+            if names.iter().any(|name| matches!(Name::parse(name), Name::Segment(_))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn refuse_segments_without_manifest(&self) -> Result<()> {
+        if self.any_segment()? {
+            let what = "there are segments but no manifest: the directory's identity is lost, and it is not overwritten";
+            return Err(Error::new(ErrorKind::NotAChannel, what).in_file(self.home));
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        log_id: [u8; 16],
+        created_ms: u64,
+        found: &[Option<Manifest>],
+    ) -> Result<[u8; 16]> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let data_dirs: Vec<String> = self.data.iter().map(|dir| text(dir)).collect();
+        let (homes, others): (Vec<_>, Vec<_>) =
+            self.all.iter().zip(found).partition(|(dir, _)| *dir == self.home);
+        for (dir, old) in others.into_iter().chain(homes) {
+            let directory = self
+                .data
+                .iter()
+                .position(|data| data == dir)
+                .and_then(|index| u32::try_from(index).ok());
+            let manifest = Manifest {
+                log_id,
+                created_ms,
+                directory,
+                home: text(self.home),
+                data_dirs: data_dirs.clone(),
+            };
+            if old.as_ref() != Some(&manifest) {
+                let path = dir.join(names::MANIFEST);
+                let bytes = manifest_to_bytes(&manifest)?;
+                self.vfs
+                    .replace(&path, &bytes)
+                    .map_err(|error| Error::io("cannot write the manifest", &path, error))?;
+            }
+        }
+        Ok(log_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::StdVfs;
+
+    fn claim(home: &Path, data: &[&Path]) -> Result<Directories> {
+        let data: Vec<PathBuf> = data.iter().map(|dir| dir.to_path_buf()).collect();
+        Directories::claim(Arc::new(StdVfs::default()), home, &data)
+    }
+
+    #[test]
+    fn a_directory_may_join_and_none_may_leave_or_change_places() {
+        let root = tempfile::tempdir().unwrap();
+        let (home, one, two) =
+            (root.path().join("home"), root.path().join("one"), root.path().join("two"));
+        let id = claim(&home, &[&one]).unwrap().log_id;
+        assert_eq!(claim(&home, &[&one, &two]).unwrap().log_id, id, "a second directory joins");
+        let missing = claim(&home, &[&one]).err().unwrap();
+        assert_eq!(missing.kind(), &ErrorKind::NotAChannel);
+        assert!(missing.to_string().contains("data directory 1"), "{missing}");
+        assert!(claim(&home, &[&two, &one]).is_err(), "places exchanged");
+        assert!(claim(&home, &[&one, &two]).is_ok());
+    }
+
+    #[test]
+    fn an_unmounted_disk_is_not_an_empty_log() {
+        let root = tempfile::tempdir().unwrap();
+        let (home, one, two) =
+            (root.path().join("home"), root.path().join("one"), root.path().join("two"));
+        claim(&home, &[&one, &two]).unwrap();
+        std::fs::rename(&two, root.path().join("elsewhere")).unwrap();
+        std::fs::create_dir(&two).unwrap();
+        assert_eq!(claim(&home, &[&one, &two]).err().unwrap().kind(), &ErrorKind::NotAChannel);
+    }
+
+    #[test]
+    fn a_crash_while_the_first_manifests_are_written_is_completed() {
+        let root = tempfile::tempdir().unwrap();
+        let (home, one, two) =
+            (root.path().join("home"), root.path().join("one"), root.path().join("two"));
+        let id = claim(&home, &[&one, &two]).unwrap().log_id;
+        std::fs::remove_file(home.join(names::MANIFEST)).unwrap();
+        std::fs::remove_file(two.join(names::MANIFEST)).unwrap();
+        assert_eq!(claim(&home, &[&one, &two]).unwrap().log_id, id);
+    }
+
+    #[test]
+    fn the_home_holds_nothing_that_cannot_be_made_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (home, one) = (root.path().join("home"), root.path().join("one"));
+        let id = claim(&home, &[&one]).unwrap().log_id;
+        std::fs::remove_dir_all(&home).unwrap();
+        assert_eq!(claim(&home, &[&one]).unwrap().log_id, id);
+    }
+
+    #[test]
+    fn a_directory_of_flume_is_refused_untouched() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("log-1"), b"x").unwrap();
+        std::fs::write(root.path().join("log-1.meta"), b"x").unwrap();
+        let error = claim(root.path(), &[]).err().unwrap();
+        assert_eq!(error.kind(), &ErrorKind::NotAChannel);
+        assert!(error.to_string().contains("Flume"), "{error}");
+        assert_eq!(
+            std::fs::read_dir(root.path()).unwrap().count(),
+            2,
+            "not even a lock file was made"
+        );
+    }
+
+    #[test]
+    fn another_logs_directory_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let (home, one, other) =
+            (root.path().join("home"), root.path().join("one"), root.path().join("other"));
+        claim(&home, &[&one]).unwrap();
+        let error = claim(&other, &[&one]).map(|_| ());
+        assert!(
+            error.is_ok(),
+            "a new home for the same data is fine: it holds no identity of its own"
+        );
+        claim(&root.path().join("third"), &[]).unwrap();
+        assert!(claim(&root.path().join("third"), &[&one]).is_err());
+    }
+}

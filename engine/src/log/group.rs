@@ -1,0 +1,468 @@
+//! Group commit: who waits, who leads, and who is told what.
+//!
+//! A frame is queued when it is submitted. One thread at a time *leads*: it takes all frames that wait, writes and syncs them as one
+//! group, applies them in order and answers their tickets. While it is at it the next group gathers by itself.
+//!
+//! A thread that blocks on its commit may lead; a future never does, since it would hold a runtime worker for a whole sync. The log's
+//! own committer thread leads when tickets wait and no thread blocks on one.
+//!
+//! Invariants, all under the one lock: `led` is true exactly while a leader is at work or was called and is on its way; frames wait
+//! only while `led`, except between `submit` and the `wait` of a thread that is about to lead.
+
+use super::Log;
+use crate::{
+    error::{CommitError, Error, ErrorKind},
+    format::{FRAME_HEADER_LEN, Kind, crc32, padded_len},
+    ids::{EventSeq, Lsn},
+    sync::{Condvar, Mutex},
+};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+/// What a commit achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The LSN of the transaction's frame, which is also its id. Zero for an empty transaction: nothing was written.
+    pub lsn: Lsn,
+    /// The sequence of the first event put, if any was.
+    pub first: Option<EventSeq>,
+    /// How many events were put.
+    pub events: u32,
+    /// False under [`Durability::Interval`](crate::Durability::Interval): a power cut may still take it back.
+    pub durable: bool,
+}
+
+/// Something to hold until a frame is applied: dropped instead of settled, it undoes itself.
+pub(crate) trait Hold: Send {
+    /// The frame is applied.
+    fn settle(self: Box<Self>);
+}
+
+/// A frame to be committed.
+pub(crate) struct Request {
+    kind: Kind,
+    item_count: u32,
+    /// Room for the header, the body, padding.
+    buffer: Vec<u8>,
+    body_len: u32,
+    body_crc: u32,
+    /// Puts are refused when the disk runs full; takes never are.
+    pub(crate) refusable: bool,
+    hold: Option<Box<dyn Hold>>,
+}
+
+impl Request {
+    /// Bytes to leave free at the front of a buffer, for the header.
+    pub(crate) const HEADER_ROOM: usize = FRAME_HEADER_LEN;
+
+    /// A frame of `kind` whose body stands in `buffer` behind [`Self::HEADER_ROOM`] bytes. The checksum is computed here, by the
+    /// committer, under no lock.
+    ///
+    /// # Panics
+    /// If the buffer is shorter than the room, or the body 4 GiB long: both are excluded by the callers' own limits.
+    pub(crate) fn new(kind: Kind, item_count: u32, mut buffer: Vec<u8>) -> Self {
+        let body = buffer
+            .get(Self::HEADER_ROOM..)
+            .expect("a frame's buffer begins with room for its header");
+        let body_len = u32::try_from(body.len()).expect("a frame's body is shorter than 4 GiB");
+        let body_crc = crc32(&[body]);
+        let padded =
+            usize::try_from(padded_len(buffer.len() as u64)).expect("a frame fits into memory");
+        buffer.resize(padded, 0);
+        Self { kind, item_count, buffer, body_len, body_crc, refusable: false, hold: None }
+    }
+
+    pub(crate) fn refusable(mut self) -> Self {
+        self.refusable = true;
+        self
+    }
+
+    pub(crate) fn holding(mut self, hold: Box<dyn Hold>) -> Self {
+        self.hold = Some(hold);
+        self
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn item_count(&self) -> u32 {
+        self.item_count
+    }
+
+    pub(crate) fn body_len(&self) -> u32 {
+        self.body_len
+    }
+
+    pub(crate) fn body_crc(&self) -> u32 {
+        self.body_crc
+    }
+
+    pub(crate) fn buffer(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    pub(crate) fn buffer_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+}
+
+/// Where the answer to one commit appears.
+#[derive(Default)]
+pub(crate) struct Slot {
+    state: Mutex<SlotState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct SlotState {
+    answer: Option<Result<Committed, CommitError>>,
+    /// A thread sleeps on this slot.
+    blocked: bool,
+    /// That thread shall lead.
+    called_to_lead: bool,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn answered(answer: Result<Committed, CommitError>) -> Arc<Self> {
+        let slot = Self::default();
+        slot.state.lock().answer = Some(answer);
+        Arc::new(slot)
+    }
+
+    fn take_answer(&self) -> Result<Committed, CommitError> {
+        let answer = self.state.lock().answer.clone();
+        answer.unwrap_or_else(|| {
+            Err(CommitError::Unknown(Error::new(ErrorKind::Closed, "nobody answers this ticket")))
+        })
+    }
+
+    fn answer(&self, answer: Result<Committed, CommitError>) {
+        let mut state = self.state.lock();
+        state.answer = Some(answer);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        self.changed.notify_one();
+    }
+}
+
+/// A submitted commit: a future, or a thing to [`wait`](Ticket::wait) on. Needs no runtime.
+///
+/// Dropping it gives up the answer, not the commit.
+#[must_use = "dropping a ticket gives up the answer, not the commit"]
+pub struct Ticket {
+    slot: Arc<Slot>,
+    /// Who leads if this waits; `None` if the answer was known at once.
+    log: Option<Arc<Log>>,
+}
+
+impl Ticket {
+    pub(crate) fn new(slot: Arc<Slot>, log: Arc<Log>) -> Self {
+        Self { slot, log: Some(log) }
+    }
+
+    /// A commit that had nothing to write.
+    pub(crate) fn answered(committed: Committed) -> Self {
+        Self { slot: Slot::answered(Ok(committed)), log: None }
+    }
+
+    /// Waits on this thread, which may lead a group meanwhile.
+    ///
+    /// # Errors
+    /// As the commit it stands for.
+    pub fn wait(self) -> Result<Committed, CommitError> {
+        match &self.log {
+            Some(log) => log.wait(&self.slot),
+            None => self.slot.take_answer(),
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Committed, CommitError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.slot.state.lock();
+        match &state.answer {
+            Some(answer) => Poll::Ready(answer.clone()),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket").finish_non_exhaustive()
+    }
+}
+
+/// A frame in the hands of a leader, with its ticket's slot.
+pub(crate) struct Waiting {
+    pub(crate) request: Request,
+    slot: Arc<Slot>,
+}
+
+/// Frames that a leader has taken. Those it drops unanswered get "unknown": it failed or unwound half-way.
+pub(crate) struct InFlight {
+    frames: VecDeque<Waiting>,
+    poison: Error,
+}
+
+impl InFlight {
+    /// A frame of the log's own, which nobody waits for.
+    pub(crate) fn of(request: Request) -> Self {
+        let poison = Error::new(ErrorKind::Poisoned, "nobody waits for this frame");
+        Self { frames: VecDeque::from([Waiting { request, slot: Arc::default() }]), poison }
+    }
+
+    pub(crate) fn frames(&self) -> &VecDeque<Waiting> {
+        &self.frames
+    }
+
+    pub(crate) fn frames_mut(&mut self) -> &mut VecDeque<Waiting> {
+        &mut self.frames
+    }
+
+    /// What the frames get that are not answered.
+    pub(crate) fn fail_with(&mut self, error: &Error) {
+        self.poison = error.clone();
+    }
+
+    /// Answers the first frame: it is applied.
+    pub(crate) fn settle_first(&mut self, committed: Committed) {
+        if let Some(waiting) = self.frames.pop_front() {
+            if let Some(hold) = waiting.request.hold {
+                hold.settle();
+            }
+            waiting.slot.answer(Ok(committed));
+        }
+    }
+
+    /// Answers all frames for which `which` holds: nothing of them was written.
+    pub(crate) fn refuse(&mut self, error: &Error, which: impl Fn(&Request) -> bool) {
+        for waiting in std::mem::take(&mut self.frames) {
+            if which(&waiting.request) {
+                drop(waiting.request);
+                waiting.slot.answer(Err(CommitError::NotCommitted(error.clone())));
+            } else {
+                self.frames.push_back(waiting);
+            }
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        for waiting in self.frames.drain(..) {
+            drop(waiting.request);
+            waiting.slot.answer(Err(CommitError::Unknown(self.poison.clone())));
+        }
+    }
+}
+
+/// The queue of a log's commits.
+#[derive(Default)]
+pub(crate) struct Group {
+    state: Mutex<GroupState>,
+    committer: Condvar,
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct GroupState {
+    waiting: VecDeque<Waiting>,
+    led: bool,
+    /// There is a thread that leads when it is called.
+    has_committer: bool,
+    committer_called: bool,
+    /// No more frames.
+    stopped: Option<Error>,
+    committer_shall_end: bool,
+    /// Threads that want to lead without a frame of their own.
+    exclusive: usize,
+}
+
+/// The most that one group takes: larger groups only make their members wait longer.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+impl Group {
+    /// Queues a frame. The caller waits for it by [`wait`](Self::wait), or calls the committer.
+    pub(crate) fn submit(&self, request: Request) -> Arc<Slot> {
+        let mut state = self.state.lock();
+        if let Some(error) = &state.stopped {
+            let error = error.clone();
+            drop(state);
+            return Slot::answered(Err(CommitError::NotCommitted(error)));
+        }
+        let slot = Arc::new(Slot::default());
+        state.waiting.push_back(Waiting { request, slot: Arc::clone(&slot) });
+        slot
+    }
+
+    /// Has the committer thread lead, unless somebody does.
+    pub(crate) fn call_committer(&self) {
+        let mut state = self.state.lock();
+        if !state.led && state.has_committer && !state.waiting.is_empty() {
+            state.led = true;
+            state.committer_called = true;
+            self.committer.notify_one();
+        }
+    }
+
+    /// Waits for the answer in `slot`; leads by `lead` if nobody does, or when called to.
+    pub(crate) fn wait(&self, slot: &Slot, lead: impl Fn()) -> Result<Committed, CommitError> {
+        loop {
+            let mut group = self.state.lock();
+            let mut state = slot.state.lock();
+            if let Some(answer) = &state.answer {
+                return answer.clone();
+            }
+            if !group.led {
+                group.led = true;
+                drop((state, group));
+                lead();
+                continue;
+            }
+            // Marked as blocked under the group's lock: a leader that hands over sees it.
+            state.blocked = true;
+            drop(group);
+            while state.answer.is_none() && !state.called_to_lead {
+                slot.changed.wait(&mut state);
+            }
+            state.blocked = false;
+            let called = std::mem::take(&mut state.called_to_lead);
+            drop(state);
+            if called {
+                lead();
+            }
+        }
+    }
+
+    /// Takes what waits, up to the bound of a group. Only a leader may.
+    pub(crate) fn take(&self, poison: Error) -> InFlight {
+        let mut state = self.state.lock();
+        let mut bytes = 0;
+        let mut count = 0;
+        for waiting in &state.waiting {
+            bytes += waiting.request.buffer.len();
+            if count > 0 && bytes > GROUP_BYTES_MAX {
+                break;
+            }
+            count += 1;
+        }
+        InFlight { frames: state.waiting.drain(..count).collect(), poison }
+    }
+
+    /// Ends a lead: calls the next leader if frames wait, preferring a thread that blocks on one of them.
+    pub(crate) fn hand_over(&self) {
+        let mut state = self.state.lock();
+        if state.exclusive > 0 {
+            state.led = false;
+            self.idle.notify_all();
+            return;
+        }
+        for waiting in &state.waiting {
+            let mut slot = waiting.slot.state.lock();
+            if slot.blocked {
+                slot.called_to_lead = true;
+                waiting.slot.changed.notify_one();
+                return;
+            }
+        }
+        if !state.waiting.is_empty() && state.has_committer {
+            state.committer_called = true;
+            self.committer.notify_one();
+            return;
+        }
+        state.led = false;
+        self.idle.notify_all();
+    }
+
+    /// Becomes the leader, waiting for the present one to end. For syncs and rotations that no commit asks for.
+    pub(crate) fn lead_exclusively(&self) {
+        let mut state = self.state.lock();
+        state.exclusive += 1;
+        while state.led {
+            self.idle.wait(&mut state);
+        }
+        state.exclusive -= 1;
+        state.led = true;
+    }
+
+    /// Becomes the leader if nobody is and frames wait.
+    pub(crate) fn try_lead(&self) -> bool {
+        let mut state = self.state.lock();
+        let lead = !state.led && !state.waiting.is_empty();
+        state.led |= lead;
+        lead
+    }
+
+    /// Takes no more frames; those that wait are answered "not committed".
+    pub(crate) fn stop(&self, error: &Error) {
+        let mut state = self.state.lock();
+        if state.stopped.is_none() || error.kind() == &ErrorKind::Poisoned {
+            state.stopped = Some(error.clone());
+        }
+        let waiting = if error.kind() == &ErrorKind::Poisoned {
+            std::mem::take(&mut state.waiting)
+        } else {
+            VecDeque::new()
+        };
+        drop(state);
+        for Waiting { request, slot } in waiting {
+            drop(request);
+            slot.answer(Err(CommitError::NotCommitted(error.clone())));
+        }
+    }
+
+    /// The body of the committer thread: leads when called, and syncs every `interval` if there is one.
+    pub(crate) fn committer(&self, lead: impl Fn(), interval: Option<Duration>, sync: impl Fn()) {
+        let mut next_sync = interval.map(|interval| Instant::now() + interval);
+        loop {
+            let mut state = self.state.lock();
+            let mut sync_is_due = false;
+            while !state.committer_called && !state.committer_shall_end && !sync_is_due {
+                match next_sync {
+                    None => self.committer.wait(&mut state),
+                    Some(deadline) => {
+                        sync_is_due = self.committer.wait_until(&mut state, deadline).timed_out()
+                    }
+                }
+            }
+            let called = std::mem::take(&mut state.committer_called);
+            let end = state.committer_shall_end;
+            drop(state);
+            if called {
+                lead();
+            }
+            if let Some(deadline) = next_sync.filter(|deadline| *deadline <= Instant::now()) {
+                sync();
+                next_sync = interval.map(|interval| deadline.max(Instant::now()) + interval);
+            }
+            if end && !called {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn set_has_committer(&self) {
+        self.state.lock().has_committer = true;
+    }
+
+    /// Lets the committer thread end once it is not called.
+    pub(crate) fn end_committer(&self) {
+        self.state.lock().committer_shall_end = true;
+        self.committer.notify_one();
+    }
+}

@@ -1,0 +1,469 @@
+//! One ordered, durable sequence of frames, and the state that is their fold.
+//!
+//! This room knows kinds and item counts, not what they mean: that is the owner's business, behind [`Apply`]. The queue is one owner,
+//! the bare [`Wal`](crate::Wal) another.
+
+mod dirs;
+mod group;
+pub(crate) mod names;
+mod reader;
+mod recover;
+mod scan;
+mod segments;
+mod tail;
+mod verdict;
+mod wal;
+mod writer;
+
+pub use group::{Committed, Ticket};
+pub use recover::{ImageSource, RecoveryReport};
+pub use verdict::{Consequence, VERDICTS, Verdict, VerdictRow};
+pub use wal::{Wal, WalRecord};
+
+pub(crate) use dirs::{Directories, read_manifest};
+pub(crate) use group::{Hold, Request, Slot};
+pub(crate) use reader::{Cursor, Found, Neighbourhood, SegmentReader, Step, next_frame};
+pub(crate) use recover::{Candidate, image_of, open};
+pub(crate) use scan::{Scan, Start, scan};
+pub(crate) use segments::{Listing, Segment, Segments, read_segment_header};
+
+use crate::{
+    error::{CommitError, Error, ErrorKind, Result},
+    format::{FrameHeader, LogImage, SEGMENT_HEADER_LEN},
+    ids::{EventSeq, FramePtr, Lsn, SegmentId},
+    options::{Durability, LogOptions},
+    stats::{Counters, LogStats},
+    sync::Mutex,
+};
+use bytes::Bytes;
+use group::Group;
+use segments::{RESERVE_BYTES, Spares, directory_of};
+use std::{
+    sync::{Arc, OnceLock},
+    thread::JoinHandle,
+    time::Duration,
+};
+use tail::Tail;
+use writer::Writer;
+
+/// A frame at its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) header: FrameHeader,
+    pub(crate) ptr: FramePtr,
+    pub(crate) body: Bytes,
+}
+
+/// The owner of a log: the one door through which state changes.
+pub(crate) trait Apply: Send + std::marker::Sync {
+    /// Begins with the state of `image`, or with none. Answers the LSN behind which it wants the frames.
+    fn restore(&self, image: Option<&LogImage>) -> Result<Lsn>;
+    /// Changes the state: called once for each frame, in the order of LSNs, after it is durable (under `Interval`: written).
+    fn apply(&self, frame: &Frame) -> Result<()>;
+    /// The state now, as bytes: what a new segment begins with.
+    fn image(&self) -> Vec<u8>;
+}
+
+/// An open log.
+pub(crate) struct Log {
+    dirs: Directories,
+    options: LogOptions,
+    apply: Arc<dyn Apply>,
+    group: Group,
+    writer: Mutex<Writer>,
+    segments: Mutex<Segments>,
+    spares: Mutex<Spares>,
+    tail: Mutex<Tail>,
+    /// Behind the last frame that may be read.
+    end: Mutex<FramePtr>,
+    poison: OnceLock<Error>,
+    counters: Counters,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    fn new(
+        dirs: Directories,
+        options: LogOptions,
+        apply: Arc<dyn Apply>,
+        segments: Segments,
+        spares: Spares,
+        writer: Writer,
+    ) -> Self {
+        let end = FramePtr { segment: writer.header.id, offset: writer.offset };
+        let tail = Tail::new(options.tail_cache_bytes);
+        Self {
+            dirs,
+            options,
+            apply,
+            group: Group::default(),
+            writer: Mutex::new(writer),
+            segments: Mutex::new(segments),
+            spares: Mutex::new(spares),
+            tail: Mutex::new(tail),
+            end: Mutex::new(end),
+            poison: OnceLock::new(),
+            counters: Counters::default(),
+            committer: Mutex::new(None),
+        }
+    }
+
+    /// Starts the thread that leads for futures, where there are threads.
+    ///
+    /// # Errors
+    /// `Io` if none can be had.
+    pub(crate) fn start_committer(self: &Arc<Self>) -> Result<()> {
+        let log = Arc::clone(self);
+        let body = Box::new(move || {
+            // A failed sync has poisoned the log: every later call says so.
+            log.group.committer(|| log.lead(), log.sync_interval(), || drop(log.sync()));
+        });
+        let handle = self.dirs.vfs.spawn("fchannel-commit", body).map_err(|error| {
+            Error::io("cannot start the committer thread", &self.dirs.home, error)
+        })?;
+        if handle.is_some() {
+            self.group.set_has_committer();
+        }
+        *self.committer.lock() = handle;
+        Ok(())
+    }
+
+    /// Queues a frame whose caller will block in [`wait`](Self::wait).
+    pub(crate) fn submit(&self, request: Request) -> Arc<Slot> {
+        self.group.submit(request)
+    }
+
+    /// Queues a frame for a ticket: the committer thread leads it, unless somebody does.
+    pub(crate) fn submit_ticket(self: &Arc<Self>, request: Request) -> Ticket {
+        let slot = self.group.submit(request);
+        self.group.call_committer();
+        Ticket::new(slot, Arc::clone(self))
+    }
+
+    /// Waits for an answer, leading meanwhile if nobody does.
+    pub(crate) fn wait(&self, slot: &Slot) -> Result<Committed, CommitError> {
+        self.group.wait(slot, || self.lead())
+    }
+
+    /// Leads one group if frames wait and nobody leads; true if it did. For a world without threads.
+    pub(crate) fn lead_once(&self) -> bool {
+        let lead = self.group.try_lead();
+        if lead {
+            self.lead();
+        }
+        lead
+    }
+
+    /// Leads one group. Whoever calls this is the leader, and is none when it returns, even by unwinding.
+    fn lead(&self) {
+        // Dropped last to first: poisoned, then answered, then handed over.
+        let _hand_over = OnDrop(|| self.group.hand_over());
+        let unwound = Error::new(
+            ErrorKind::Poisoned,
+            "a thread panicked while it led a group of commits: this is a bug",
+        );
+        let mut flight = self.group.take(unwound.clone());
+        let _poison = OnDrop(|| {
+            if std::thread::panicking() {
+                self.poison(&unwound);
+            }
+        });
+        if flight.frames().is_empty() {
+            return;
+        }
+        if let Some(poison) = self.poison.get() {
+            return flight.refuse(poison, |_| true);
+        }
+        let answer = self.writer.lock().commit(self, &mut flight);
+        if let Err(error) = answer {
+            flight.fail_with(&self.poison(&error));
+        }
+    }
+
+    /// Stops the log for good; answers the error that it gives from now on.
+    pub(crate) fn poison(&self, error: &Error) -> Error {
+        let poison = self.poison.get_or_init(|| {
+            crate::trace::error!(error = tracing_display(error), "the log has stopped itself");
+            error.as_poison()
+        });
+        self.group.stop(poison);
+        poison.clone()
+    }
+
+    /// Why the log stopped itself, if it did.
+    pub(crate) fn poisoned(&self) -> Option<&Error> {
+        self.poison.get()
+    }
+
+    /// Does something with the writer, while nobody leads. An error poisons.
+    fn exclusively<T>(&self, work: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
+        self.group.lead_exclusively();
+        let _hand_over = OnDrop(|| self.group.hand_over());
+        if let Some(poison) = self.poison.get() {
+            return Err(poison.clone());
+        }
+        let answer = work(&mut self.writer.lock());
+        answer.map_err(|error| self.poison(&error))
+    }
+
+    /// Makes all that is written durable, and answers the last LSN that is.
+    ///
+    /// # Errors
+    /// Poisons the log.
+    pub(crate) fn sync(&self) -> Result<Lsn> {
+        self.exclusively(|writer| {
+            writer.sync()?;
+            Ok(writer.durable_lsn)
+        })
+    }
+
+    /// The image of the owner's state as of now, after a sync of all that is in it (rule K1).
+    ///
+    /// # Errors
+    /// Poisons the log.
+    pub(crate) fn durable_image(&self) -> Result<LogImage> {
+        // Between groups nothing is half applied: state, LSN and place belong together.
+        self.exclusively(|writer| {
+            writer.sync()?;
+            let next_frame = FramePtr { segment: writer.header.id, offset: writer.offset };
+            Ok(LogImage {
+                lsn: writer.durable_lsn,
+                next_item: writer.next_item,
+                next_frame,
+                owner: self.apply.image(),
+            })
+        })
+    }
+
+    /// How long unsynced commits may stay so; `None` if there are none by policy.
+    pub(crate) fn sync_interval(&self) -> Option<Duration> {
+        match self.options.durability {
+            Durability::EachCommit => None,
+            Durability::Interval { sync_interval_ms } => {
+                Some(Duration::from_millis(sync_interval_ms))
+            }
+        }
+    }
+
+    /// Removes all segments below `keep`, oldest first, each durably before the next (rules S1, L5). The newest always stays.
+    ///
+    /// # Errors
+    /// Poisons the log: a directory whose sync failed may show anything after a crash.
+    pub(crate) fn retain_from(&self, keep: SegmentId) -> Result<u64> {
+        let mut removed = 0;
+        loop {
+            let oldest = {
+                let segments = self.segments.lock();
+                let newest = segments.newest().map(|segment| segment.header.id);
+                segments
+                    .oldest()
+                    .filter(|oldest| oldest.header.id < keep && Some(oldest.header.id) != newest)
+                    .cloned()
+            };
+            let Some(oldest) = oldest else { return Ok(removed) };
+            self.remove(&oldest).map_err(|error| self.poison(&error))?;
+            self.segments.lock().remove(oldest.header.id);
+            crate::trace::debug!(segment = oldest.header.id.get(), "retain");
+            removed += 1;
+        }
+    }
+
+    fn remove(&self, segment: &Segment) -> Result<()> {
+        let dir = directory_of(&self.dirs, segment.header.id);
+        let mut spares = self.spares.lock();
+        let removed = match spares.next_name(&self.dirs, dir) {
+            Some(spare) => {
+                self.dirs.vfs.retire(&segment.path, &spare).map(|()| spares.keep(dir, spare))
+            }
+            None => self.dirs.vfs.remove(&segment.path),
+        };
+        removed.map_err(|error| Error::io("cannot remove a spent segment", &segment.path, error))
+    }
+
+    /// Makes the reserve that an open, or takes, need on a full disk. A disk that is full already is no error.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn make_reserves(&self) -> Result<()> {
+        for dir in 0..self.dirs.data.len() {
+            let path = {
+                let mut spares = self.spares.lock();
+                if spares.wants_reserve(dir) { spares.next_name(&self.dirs, dir) } else { None }
+            };
+            let Some(path) = path else { continue };
+            let bytes = RESERVE_BYTES.min(self.options.segment_bytes_max);
+            match self
+                .dirs
+                .vfs
+                .reserve(&path, bytes)
+                .map_err(|error| Error::io("cannot make the reserve", &path, error))
+            {
+                Ok(()) => self.spares.lock().keep(dir, path),
+                Err(error) if error.kind() == &ErrorKind::DiskFull => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame at `ptr`: from memory if it is recent, else from its segment.
+    ///
+    /// # Errors
+    /// `Corrupt` if no sound frame is there, `Io`.
+    pub(crate) fn read(&self, ptr: FramePtr) -> Result<Frame> {
+        if let Some(frame) = self.tail.lock().get(ptr) {
+            return Ok(frame);
+        }
+        let segment = self.segments.lock().get(ptr.segment).cloned();
+        let segment = segment.ok_or_else(|| {
+            Error::corrupt(format!("segment {} is gone, though events in it are owed", ptr.segment))
+        })?;
+        match SegmentReader::open(&*self.dirs.vfs, &segment)?.frame(ptr.offset)? {
+            Found::Frame(frame) => Ok(frame),
+            _ => Err(Error::corrupt("@H: a frame that was durable is damaged")
+                .in_file(&segment.path)
+                .at(ptr.offset)),
+        }
+    }
+
+    /// The frame at `cursor`, which moves behind it; [`Step::End`] at the end of the log.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub(crate) fn next(&self, cursor: &mut Cursor) -> Result<Step> {
+        if let Some(frame) = self.tail.lock().get(cursor.next) {
+            cursor.pass(&frame.header);
+            return Ok(Step::Frame(frame));
+        }
+        self.pass_removed(cursor);
+        let end = *self.end.lock();
+        next_frame(&*self.dirs.vfs, cursor, end, |id| neighbourhood(&self.segments.lock(), id))
+    }
+
+    /// A cursor behind the last event of a segment that is gone stands at the first one that is not.
+    fn pass_removed(&self, cursor: &mut Cursor) {
+        let segments = self.segments.lock();
+        if let Some(oldest) =
+            segments.oldest().filter(|oldest| oldest.header.id > cursor.next.segment)
+        {
+            *cursor = Cursor::at(FramePtr {
+                segment: oldest.header.id,
+                offset: SEGMENT_HEADER_LEN as u64,
+            });
+        }
+    }
+
+    /// A cursor at the first frame that may hold item `seq`, beginning at `hint` if that is one.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub(crate) fn cursor_for(&self, seq: EventSeq, hint: FramePtr) -> Result<Cursor> {
+        let here = neighbourhood(&self.segments.lock(), hint.segment);
+        if let Some(here) = here
+            && let Some(header) =
+                SegmentReader::open(&*self.dirs.vfs, &here.segment)?.header(hint.offset)?
+            && header.first_item <= seq
+            && here.void_above.is_none_or(|cut| header.lsn <= cut)
+        {
+            return Ok(Cursor::at(hint));
+        }
+        // A hint may point to a frame that recovery has written anew elsewhere. Then the walk begins at the segment's start.
+        let segment = self.segments.lock().of_item(seq).map(|segment| segment.header.id);
+        let segment = segment.ok_or_else(|| {
+            Error::corrupt(format!("the segment of event {seq} is gone, though it is owed"))
+        })?;
+        Ok(Cursor::at(FramePtr { segment, offset: SEGMENT_HEADER_LEN as u64 }))
+    }
+
+    /// The segment that item `seq` lies in.
+    pub(crate) fn segment_of_item(&self, seq: EventSeq) -> Option<SegmentId> {
+        self.segments.lock().of_item(seq).map(|segment| segment.header.id)
+    }
+
+    /// The segment that `lsn` lies in, or will.
+    pub(crate) fn segment_of_lsn(&self, lsn: Lsn) -> Option<SegmentId> {
+        self.segments.lock().of_lsn(lsn).map(|segment| segment.header.id)
+    }
+
+    /// No LSN below this one is here.
+    pub(crate) fn oldest_lsn(&self) -> Lsn {
+        self.segments.lock().oldest().map_or(Lsn::default(), |segment| segment.header.first_lsn)
+    }
+
+    /// The oldest segment there is.
+    pub(crate) fn oldest_segment(&self) -> Option<SegmentId> {
+        self.segments.lock().oldest().map(|segment| segment.header.id)
+    }
+
+    fn set_end(&self, end: FramePtr) {
+        *self.end.lock() = end;
+    }
+
+    pub(crate) fn stats(&self) -> LogStats {
+        self.counters.snapshot(self.segments.lock().len() as u64)
+    }
+
+    pub(crate) fn dirs(&self) -> &Directories {
+        &self.dirs
+    }
+
+    /// Takes no more frames, finishes those that wait, vouches for them. What is called afterwards answers `Closed`.
+    ///
+    /// # Errors
+    /// The error that poisoned the log, now or before.
+    pub(crate) fn finish(&self) -> Result<()> {
+        self.group.stop(&closed());
+        while self.lead_once() {}
+        self.exclusively(|writer| writer.vouch(self))
+    }
+
+    /// Ends the committer thread. Frames that wait are finished first, unless the log is poisoned.
+    pub(crate) fn end_committer(&self) {
+        self.group.stop(&closed());
+        self.group.end_committer();
+        let handle = self.committer.lock().take();
+        // The last owner may go away in a callback of that very thread, which then ends by itself.
+        if let Some(handle) =
+            handle.filter(|handle| handle.thread().id() != std::thread::current().id())
+            && handle.join().is_err()
+        {
+            self.poison(&Error::new(
+                ErrorKind::Poisoned,
+                "the committer thread panicked: this is a bug",
+            ));
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the log is closed")
+}
+
+#[cfg(feature = "tracing")]
+fn tracing_display(error: &Error) -> impl tracing::Value + '_ {
+    tracing::field::display(error)
+}
+
+#[cfg(not(feature = "tracing"))]
+fn tracing_display(error: &Error) -> &Error {
+    error
+}
+
+/// A segment, its successor, and what is void in it.
+pub(crate) fn neighbourhood(segments: &Segments, id: SegmentId) -> Option<Neighbourhood> {
+    let segment = segments.get(id)?.clone();
+    Some(Neighbourhood {
+        segment,
+        next: segments.after(id).cloned(),
+        void_above: segments.void_above(id),
+    })
+}
+
+/// Runs when it goes out of scope, by unwinding too.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

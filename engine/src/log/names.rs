@@ -1,0 +1,103 @@
+//! The names of our files: nobody else spells them.
+
+use crate::ids::SegmentId;
+
+/// What a name in one of our directories stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Segment(SegmentId),
+    /// A retired or reserved file, whose blocks the next segment may use.
+    Spare(u64),
+    Checkpoint(u64),
+    Manifest,
+    /// What a crash left of making one of the others.
+    Temporary,
+    /// Nobody's business of ours: `lost+found`, the lock, a user's note.
+    Other,
+}
+
+pub(crate) const MANIFEST: &str = "manifest";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+pub(crate) fn segment(id: SegmentId) -> String {
+    format!("seg-{id}")
+}
+
+pub(crate) fn spare(number: u64) -> String {
+    format!("spare-{number}")
+}
+
+pub(crate) fn checkpoint(generation: u64) -> String {
+    format!("checkpoint-{generation}")
+}
+
+impl Name {
+    pub(crate) fn parse(name: &str) -> Self {
+        if let Some(made) = name.strip_suffix(TEMPORARY_SUFFIX) {
+            return if Self::parse(made) == Self::Other { Self::Other } else { Self::Temporary };
+        }
+        if name == MANIFEST {
+            return Self::Manifest;
+        }
+        let Some((kind, number)) =
+            name.split_once('-').and_then(|(kind, digits)| Some((kind, number(digits)?)))
+        else {
+            return Self::Other;
+        };
+        match kind {
+            "seg" => Self::Segment(SegmentId::new(number)),
+            "spare" => Self::Spare(number),
+            "checkpoint" => Self::Checkpoint(number),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A number as we print it: `007` is not a name of ours.
+fn number(digits: &str) -> Option<u64> {
+    digits.parse().ok().filter(|number: &u64| number.to_string() == digits)
+}
+
+/// True if `names` are those of a directory that Apache Flume's file channel wrote.
+pub(crate) fn is_flume(names: &[String]) -> bool {
+    let has = |name: &str| names.iter().any(|other| other == name);
+    let data = names.iter().any(|name| {
+        name.strip_prefix("log-").and_then(number).is_some() && has(&format!("{name}.meta"))
+    });
+    data || (has("checkpoint") && (has("checkpoint.meta") || has("inflighttakes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        assert_eq!(Name::parse(&segment(SegmentId::new(12))), Name::Segment(SegmentId::new(12)));
+        assert_eq!(Name::parse(&spare(3)), Name::Spare(3));
+        assert_eq!(Name::parse(&checkpoint(9)), Name::Checkpoint(9));
+        assert_eq!(Name::parse(MANIFEST), Name::Manifest);
+        assert_eq!(Name::parse("seg-12.tmp"), Name::Temporary);
+        for other in [
+            "seg-",
+            "seg-012",
+            "seg-+1",
+            "seg-1.bak",
+            "lost+found",
+            "notes.tmp",
+            "in_use.lock",
+            "log-1",
+        ] {
+            assert_eq!(Name::parse(other), Name::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_flume_is_told_by_its_files() {
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(is_flume(&names(&["in_use.lock", "log-3", "log-3.meta"])));
+        assert!(is_flume(&names(&["checkpoint", "checkpoint.meta"])));
+        assert!(!is_flume(&names(&["log-3", "seg-1", "checkpoint-4"])));
+    }
+}

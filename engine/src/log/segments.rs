@@ -1,0 +1,281 @@
+//! The segments of a log: which there are, and which frames in them are void.
+
+use super::{
+    dirs::Directories,
+    names::{self, Name},
+};
+use crate::{
+    error::{Error, Result},
+    format::{SEGMENT_HEADER_LEN, SegmentHeader},
+    ids::{EventSeq, Lsn, SegmentId},
+    io::{File, Vfs, read_exact_or_end},
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A segment on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    pub(crate) header: SegmentHeader,
+}
+
+/// All segments, by id: dense, every header valid and equal to its name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Segments(BTreeMap<SegmentId, Segment>);
+
+/// What the directories hold.
+pub(crate) struct Listing {
+    pub(crate) segments: Segments,
+    /// Spares by data directory.
+    pub(crate) spares: Vec<Vec<PathBuf>>,
+    /// The highest number of a spare.
+    pub(crate) spare_number: u64,
+    /// What a crash left half-made.
+    pub(crate) temporary: Vec<PathBuf>,
+    /// Checkpoint files by generation.
+    pub(crate) checkpoints: BTreeMap<u64, PathBuf>,
+}
+
+impl Listing {
+    /// Reads names and segment headers. Writes nothing.
+    ///
+    /// # Errors
+    /// `Corrupt` (@J) if a header is invalid or not its name's, or an id is missing or there twice; `NewerFormat`; `Io`.
+    pub(crate) fn read(dirs: &Directories) -> Result<Self> {
+        let mut listing = Self {
+            segments: Segments::default(),
+            spares: vec![Vec::new(); dirs.data.len()],
+            spare_number: 0,
+            temporary: Vec::new(),
+            checkpoints: BTreeMap::new(),
+        };
+        for (dir, spares) in dirs.data.iter().zip(0..) {
+            for (name, path) in dirs.names(dir)? {
+                listing.add_data_file(&*dirs.vfs, name, path, spares)?;
+            }
+        }
+        for (name, path) in dirs.names(&dirs.home)? {
+            match name {
+                Name::Checkpoint(generation) => drop(listing.checkpoints.insert(generation, path)),
+                Name::Temporary if !dirs.data.contains(&dirs.home) => listing.temporary.push(path),
+                _ => {}
+            }
+        }
+        listing.segments.check_dense()?;
+        Ok(listing)
+    }
+
+    fn add_data_file(
+        &mut self,
+        vfs: &dyn Vfs,
+        name: Name,
+        path: PathBuf,
+        dir: usize,
+    ) -> Result<()> {
+        match name {
+            Name::Segment(id) => {
+                let header = read_segment_header(vfs, &path)?;
+                if header.id != id {
+                    let what =
+                        format!("@J: the header says segment {}, the name says {id}", header.id);
+                    return Err(Error::corrupt(what).in_file(&path));
+                }
+                if let Some(twin) = self.segments.get(id) {
+                    let what =
+                        format!("@J: segment {id} is there twice, also as {}", twin.path.display());
+                    return Err(Error::corrupt(what).in_file(&path));
+                }
+                self.segments.insert(Segment { path, header });
+            }
+            Name::Spare(number) => {
+                self.spare_number = self.spare_number.max(number);
+                if let Some(spares) = self.spares.get_mut(dir) {
+                    spares.push(path);
+                }
+            }
+            Name::Temporary => self.temporary.push(path),
+            Name::Checkpoint(_) | Name::Manifest | Name::Other => {}
+        }
+        Ok(())
+    }
+}
+
+/// The header of the segment at `path`.
+///
+/// # Errors
+/// `Corrupt` (@J), `NewerFormat`, `Io`.
+pub(crate) fn read_segment_header(vfs: &dyn Vfs, path: &Path) -> Result<SegmentHeader> {
+    let mut bytes = [0; SEGMENT_HEADER_LEN];
+    let read = vfs.open(path).and_then(|file| read_exact_or_end(&*file, 0, &mut bytes));
+    match read.map_err(|error| Error::io("cannot read the segment header", path, error))? {
+        SEGMENT_HEADER_LEN => {
+            SegmentHeader::decode(&bytes).map_err(|error| error.in_file(path).at(0))
+        }
+        short => {
+            Err(Error::corrupt(format!("@J: the segment has {short} bytes, not even a header"))
+                .in_file(path))
+        }
+    }
+}
+
+impl Segments {
+    pub(crate) fn insert(&mut self, segment: Segment) {
+        self.0.insert(segment.header.id, segment);
+    }
+
+    pub(crate) fn remove(&mut self, id: SegmentId) {
+        self.0.remove(&id);
+    }
+
+    pub(crate) fn get(&self, id: SegmentId) -> Option<&Segment> {
+        self.0.get(&id)
+    }
+
+    pub(crate) fn newest(&self) -> Option<&Segment> {
+        self.0.last_key_value().map(|(_, segment)| segment)
+    }
+
+    pub(crate) fn oldest(&self) -> Option<&Segment> {
+        self.0.first_key_value().map(|(_, segment)| segment)
+    }
+
+    /// Oldest first.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.0.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// From `id` on, oldest first.
+    pub(crate) fn from(&self, id: SegmentId) -> impl Iterator<Item = &Segment> {
+        self.0.range(id..).map(|(_, segment)| segment)
+    }
+
+    /// The segment behind `id`.
+    pub(crate) fn after(&self, id: SegmentId) -> Option<&Segment> {
+        self.0.range(id.next()..).next().map(|(_, segment)| segment)
+    }
+
+    /// The highest LSN that may count in segment `id`: above it, frames are void, because a later recovery declared them so.
+    pub(crate) fn void_above(&self, id: SegmentId) -> Option<Lsn> {
+        let epoch = self.get(id)?.header.epoch;
+        self.0
+            .range(id.next()..)
+            .filter(|(_, later)| later.header.epoch > epoch)
+            .map(|(_, later)| later.header.cut_lsn)
+            .min()
+    }
+
+    /// The segment that item `seq` lies in, if it lies anywhere.
+    pub(crate) fn of_item(&self, seq: EventSeq) -> Option<&Segment> {
+        self.0.values().rev().find(|segment| segment.header.first_item <= seq)
+    }
+
+    /// The segment that `lsn` lies in, if it lies anywhere.
+    pub(crate) fn of_lsn(&self, lsn: Lsn) -> Option<&Segment> {
+        self.0.values().rev().find(|segment| segment.header.first_lsn <= lsn)
+    }
+
+    fn check_dense(&self) -> Result<()> {
+        let mut ids = self.0.keys();
+        let Some(mut last) = ids.next().copied() else { return Ok(()) };
+        for id in ids {
+            if *id != last.next() {
+                let what = format!(
+                    "@J: segment {} is missing between {last} and {id}",
+                    names::segment(last.next())
+                );
+                return Err(Error::corrupt(what)
+                    .in_file(self.get(*id).map_or(Path::new(""), |segment| &segment.path)));
+            }
+            last = *id;
+        }
+        Ok(())
+    }
+}
+
+/// Where new segments come from: spares in each directory, else new files.
+pub(crate) struct Spares {
+    by_dir: Vec<Vec<PathBuf>>,
+    next_number: u64,
+}
+
+/// How many retired segments a directory keeps to write the next ones over; the reserve is one of them.
+const SPARES_MAX: usize = 2;
+/// The size of the reserve: room for the head that an open needs, and for the takes that drain a full disk.
+pub(crate) const RESERVE_BYTES: u64 = 16 << 20;
+
+impl Spares {
+    pub(crate) fn new(by_dir: Vec<Vec<PathBuf>>, highest_number: u64) -> Self {
+        Self { by_dir, next_number: highest_number + 1 }
+    }
+
+    fn name(&mut self, dirs: &Directories, dir: usize) -> Option<PathBuf> {
+        let name = names::spare(self.next_number);
+        self.next_number += 1;
+        Some(dirs.data.get(dir)?.join(name))
+    }
+
+    /// A spare of `dir` to write over. The last one is the reserve: only a full disk may have it.
+    pub(crate) fn donor(&mut self, dir: usize, disk_is_full: bool) -> Option<PathBuf> {
+        let spares = self.by_dir.get_mut(dir)?;
+        if spares.len() > 1 || disk_is_full { spares.pop() } else { None }
+    }
+
+    /// True if `dir` has no reserve.
+    pub(crate) fn wants_reserve(&self, dir: usize) -> bool {
+        self.by_dir.get(dir).is_some_and(Vec::is_empty)
+    }
+
+    /// The next name for a spare in `dir`; to be given to [`keep`](Self::keep) once the file is there.
+    pub(crate) fn next_name(&mut self, dirs: &Directories, dir: usize) -> Option<PathBuf> {
+        self.by_dir.get(dir).filter(|spares| spares.len() < SPARES_MAX)?;
+        self.name(dirs, dir)
+    }
+
+    pub(crate) fn keep(&mut self, dir: usize, path: PathBuf) {
+        if let Some(spares) = self.by_dir.get_mut(dir) {
+            spares.push(path);
+        }
+    }
+}
+
+/// Which data directory the segment `id` goes to: one after the other.
+pub(crate) fn directory_of(dirs: &Directories, id: SegmentId) -> usize {
+    usize::try_from(id.get() % dirs.data.len().max(1) as u64).unwrap_or_default()
+}
+
+/// Makes the segment of `header` in its directory, over a spare if one can be had.
+///
+/// # Errors
+/// `DiskFull` leaves nothing behind. `Io`: the segment may be there or not.
+pub(crate) fn create_segment(
+    dirs: &Directories,
+    spares: &mut Spares,
+    header: &SegmentHeader,
+    head: &[u8],
+    may_use_reserve: bool,
+) -> Result<(Segment, Arc<dyn File>)> {
+    let dir = directory_of(dirs, header.id);
+    let path = dirs.data.get(dir).unwrap_or(&dirs.home).join(names::segment(header.id));
+    let full = |error: &Error| error.kind() == &crate::error::ErrorKind::DiskFull;
+    let create = |donor: Option<PathBuf>| {
+        dirs.vfs
+            .create(&path, head, donor.as_deref())
+            .map_err(|error| Error::io("cannot make the segment", &path, error))
+    };
+    let file = match create(spares.donor(dir, false)) {
+        Err(error) if full(&error) && may_use_reserve => match spares.donor(dir, true) {
+            Some(reserve) => create(Some(reserve))?,
+            None => return Err(error),
+        },
+        answer => answer?,
+    };
+    Ok((Segment { path, header: *header }, file))
+}

@@ -1,0 +1,300 @@
+//! The log alone, as a write-ahead log: records in, in one order, durable; the state they make is the user's.
+
+use super::{
+    Apply, Cursor, Directories, Frame, ImageSource, Listing, Log, RecoveryReport, Request, Step,
+    Ticket, group::Committed,
+};
+use crate::{
+    error::{CommitError, Error, ErrorKind, Result},
+    format::{Fields, Kind, LogImage, SEGMENT_HEADER_LEN},
+    ids::{FramePtr, Lsn},
+    io::{StdVfs, Vfs},
+    options::WalOptions,
+    stats::LogStats,
+};
+use bytes::Bytes;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A record of a [`Wal`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalRecord {
+    /// Its place in the order of the log.
+    pub lsn: Lsn,
+    /// What its writer said it is.
+    pub kind: u8,
+    /// What its writer said.
+    pub body: Bytes,
+}
+
+/// A write-ahead log: append records, have them durable, replay them at the next open, release what is no longer needed.
+///
+/// Use it to make a data structure of your own durable; for events that wait to be taken, use a [`Channel`](crate::Channel). It is
+/// shared by reference between threads: concurrent appends share one sync.
+///
+/// # Examples
+/// ```
+/// use fchannel::{Wal, WalOptions};
+/// let dir = tempfile::tempdir()?;
+/// let wal = Wal::open(dir.path(), WalOptions::default(), |_, _, _| Ok(()))?;
+/// wal.append(1, b"debit 5")?;
+/// let last = wal.append(1, b"credit 5")?.lsn;
+/// drop(wal); // as a crash would: nothing is flushed, for all is durable already
+///
+/// let mut replayed = Vec::new();
+/// let wal = Wal::open(dir.path(), WalOptions::default(), |_, _, body| {
+///     replayed.push(body.to_vec());
+///     Ok(())
+/// })?;
+/// assert_eq!(replayed, [b"debit 5".to_vec(), b"credit 5".to_vec()]);
+/// wal.release_before(last)?;
+/// wal.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Wal {
+    log: Arc<Log>,
+    owner: Arc<Released>,
+    record_bytes_max: u64,
+    report: RecoveryReport,
+}
+
+/// The state of a bare log: below which LSN all is released.
+#[derive(Default)]
+struct Released(AtomicU64);
+
+impl Apply for Released {
+    fn restore(&self, image: Option<&LogImage>) -> Result<Lsn> {
+        let released = match image {
+            Some(image) => Fields::new(&image.owner)
+                .u64()
+                .ok_or_else(|| Error::corrupt("the image of a bare log is not one"))?,
+            None => 0,
+        };
+        self.0.store(released, Ordering::Release);
+        Ok(Lsn::new(released))
+    }
+
+    fn apply(&self, frame: &Frame) -> Result<()> {
+        if frame.header.kind == Kind::RELEASE {
+            let released = Fields::new(&frame.body)
+                .u64()
+                .ok_or_else(|| Error::corrupt("a release frame is too short"))?;
+            self.0.fetch_max(released, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    fn image(&self) -> Vec<u8> {
+        self.0.load(Ordering::Acquire).to_le_bytes().to_vec()
+    }
+}
+
+impl Wal {
+    /// Locks `dir`, recovers the log in it, and calls `replay` with LSN, kind and body of each durable record that is not released, once
+    /// and in order. Records released shortly before a crash may be seen again.
+    ///
+    /// # Errors
+    /// `Locked`, `NotAChannel`, `NewerFormat`, `Corrupt`, `InvalidOptions`, `DiskFull`, `Io`; whatever `replay` says.
+    pub fn open(
+        dir: impl AsRef<Path>,
+        options: WalOptions,
+        replay: impl FnMut(Lsn, u8, &[u8]) -> Result<()>,
+    ) -> Result<Self> {
+        Self::open_on(Arc::new(StdVfs::default()), dir.as_ref(), options, replay)
+    }
+
+    /// As [`open`](Self::open), in another world.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        options: WalOptions,
+        mut replay: impl FnMut(Lsn, u8, &[u8]) -> Result<()>,
+    ) -> Result<Self> {
+        options.validate()?;
+        let dirs = Directories::claim(vfs, dir, &[])?;
+        let listing = Listing::read(&dirs)?;
+        let owner = Arc::new(Released::default());
+        let (log, report) = super::open(
+            dirs,
+            listing,
+            options.log_options(),
+            Vec::new(),
+            owner.clone(),
+            &mut |frame| {
+                owner.apply(frame)?;
+                match frame.header.kind.0 {
+                    Kind::FIRST_OF_LOG.. => Ok(()),
+                    kind => replay(frame.header.lsn, kind, &frame.body),
+                }
+            },
+        )?;
+        let wal = Self { log, owner, record_bytes_max: options.record_bytes_max, report };
+        wal.check_nothing_unreleased_is_gone()?;
+        wal.log.start_committer()?;
+        wal.log.make_reserves()?;
+        Ok(wal)
+    }
+
+    fn check_nothing_unreleased_is_gone(&self) -> Result<()> {
+        let released = self.owner.0.load(Ordering::Acquire);
+        let first = self.log.oldest_lsn();
+        if self.report.image != ImageSource::Nothing && released < first.previous().get() {
+            let what = format!(
+                "@J: the records from {} to {} are gone, though they were not released",
+                released + 1,
+                first.previous()
+            );
+            return Err(Error::corrupt(what).in_file(&self.log.dirs().home));
+        }
+        Ok(())
+    }
+
+    /// What the open found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// Appends a record of a `kind` below 240; durable on return. This thread may lead a group of commits meanwhile.
+    ///
+    /// # Errors
+    /// `NotCommitted`: the record will not appear. `Unknown`: the next open decides.
+    pub fn append(&self, kind: u8, record: &[u8]) -> Result<Committed, CommitError> {
+        let request = self.request(kind, record).map_err(CommitError::NotCommitted)?;
+        let slot = self.log.submit(request);
+        self.log.wait(&slot)
+    }
+
+    /// As [`append`](Self::append), without waiting: the record has its place in the order when this returns.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), but only what is known at once: a record that is too large, a kind that is reserved.
+    pub fn submit(&self, kind: u8, record: &[u8]) -> Result<Ticket> {
+        Ok(self.log.submit_ticket(self.request(kind, record)?))
+    }
+
+    fn request(&self, kind: u8, record: &[u8]) -> Result<Request> {
+        if kind >= Kind::FIRST_OF_LOG {
+            return Err(Error::new(
+                ErrorKind::InvalidOptions,
+                format!(
+                    "record kind {kind} is the log's own; use one below {}",
+                    Kind::FIRST_OF_LOG
+                ),
+            ));
+        }
+        if record.len() as u64 > self.record_bytes_max {
+            let what = format!(
+                "a record of {} bytes is larger than record_bytes_max ({})",
+                record.len(),
+                self.record_bytes_max
+            );
+            return Err(Error::new(ErrorKind::TooLarge, what));
+        }
+        Ok(Request::new(Kind(kind), 0, framed(record)).refusable())
+    }
+
+    /// The record at `lsn`; `None` if there is none: released, not written yet, or a frame of the log's own.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn read(&self, lsn: Lsn) -> Result<Option<WalRecord>> {
+        Ok(self.iter(lsn).next().transpose()?.filter(|record| record.lsn == lsn))
+    }
+
+    /// The records from `from` on, up to the end of the log when it is reached.
+    ///
+    /// # Errors
+    /// Each item may be `Corrupt` or `Io`; the iterator ends there.
+    pub fn iter(&self, from: Lsn) -> impl Iterator<Item = Result<WalRecord>> + '_ {
+        let first = self.log.segment_of_lsn(from).or_else(|| self.log.oldest_segment());
+        let mut cursor = first
+            .map(|segment| Cursor::at(FramePtr { segment, offset: SEGMENT_HEADER_LEN as u64 }));
+        std::iter::from_fn(move || {
+            loop {
+                match self.log.next(cursor.as_mut()?) {
+                    Ok(Step::Frame(frame))
+                        if frame.header.lsn < from || frame.header.kind.0 >= Kind::FIRST_OF_LOG => {
+                    }
+                    Ok(Step::Frame(frame)) => {
+                        return Some(Ok(WalRecord {
+                            lsn: frame.header.lsn,
+                            kind: frame.header.kind.0,
+                            body: frame.body,
+                        }));
+                    }
+                    Ok(Step::End) => return None,
+                    Err(error) => {
+                        cursor = None;
+                        return Some(Err(error));
+                    }
+                }
+            }
+        })
+    }
+
+    /// Says that records below `lsn` are no longer needed: durable on return, and their space is given back by whole segments.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn release_before(&self, lsn: Lsn) -> Result<(), CommitError> {
+        let request = Request::new(Kind::RELEASE, 0, framed(&lsn.previous().get().to_le_bytes()));
+        let slot = self.log.submit(request);
+        self.log.wait(&slot)?;
+        match self.log.segment_of_lsn(lsn) {
+            Some(keep) => self.log.retain_from(keep).map(drop).map_err(CommitError::Unknown),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes all that is appended durable now: for [`Durability::Interval`](crate::Durability::Interval).
+    ///
+    /// # Errors
+    /// `Io`, once; then `Poisoned`.
+    pub fn sync(&self) -> Result<Lsn> {
+        self.log.sync()
+    }
+
+    /// What the log has done since the open.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        self.log.stats()
+    }
+
+    /// Finishes what was submitted and unlocks. Dropping does so too, without the last frame that lets a later open tell damage to the
+    /// last record from a torn one.
+    ///
+    /// # Errors
+    /// The error that poisoned the log, now or before.
+    pub fn close(self) -> Result<()> {
+        self.log.finish()
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.log.end_committer();
+    }
+}
+
+impl std::fmt::Debug for Wal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wal").field("dir", &self.log.dirs().home).finish_non_exhaustive()
+    }
+}
+
+/// `body` behind room for a header.
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(Request::HEADER_ROOM + body.len() + 8);
+    buffer.resize(Request::HEADER_ROOM, 0);
+    buffer.extend_from_slice(body);
+    buffer
+}

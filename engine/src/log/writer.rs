@@ -1,0 +1,311 @@
+//! The active segment: groups are written to its end, and it is rotated when it is full.
+//!
+//! Positions, always: `durable_lsn < next_lsn`, and under `EachCommit` they are neighbours whenever no group is in flight.
+
+use super::{
+    Frame, Log,
+    group::{Committed, InFlight, Request},
+    segments::create_segment,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    format::{FRAME_HEADER_LEN, FrameHeader, Kind, LogImage, SegmentHeader, crc32, padded_len},
+    ids::{EventSeq, FramePtr, Lsn, SegmentId},
+    io::{File, Sync},
+    options::Durability,
+};
+use bytes::Bytes;
+use std::{io::IoSlice, path::PathBuf, sync::Arc, time::Duration};
+
+/// Under `Interval`: what is written and not synced stays below this, so that a power cut loses at most as much, and recovery holds at
+/// most as much in memory.
+const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+/// A vouching frame shares no block of this size with what it vouches for.
+const BLOCK_BYTES: u64 = 4096;
+/// How long a look at the free space of a disk serves.
+const FREE_SPACE_LOOK: Duration = Duration::from_millis(250);
+
+/// The writing end of a log. Whoever leads holds it.
+pub(crate) struct Writer {
+    pub(crate) header: SegmentHeader,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn File>,
+    /// Where the next frame goes.
+    pub(crate) offset: u64,
+    /// Behind header, image, and what recovery wrote anew: an empty segment ends here.
+    pub(crate) head_len: u64,
+    pub(crate) next_lsn: Lsn,
+    pub(crate) next_item: EventSeq,
+    /// The end of the run of LSNs that are durable.
+    pub(crate) durable_lsn: Lsn,
+    pub(crate) unsynced_bytes: u64,
+    pub(crate) last_kind: Kind,
+    /// Free bytes of the active segment's disk, and when they were looked up.
+    pub(crate) free_space: Option<(Duration, u64)>,
+}
+
+/// The first bytes of a segment: its header, and the image of the state before it.
+pub(crate) fn segment_head(header: &SegmentHeader, owner: Vec<u8>, time_ms: u64) -> Vec<u8> {
+    let lsn = header.first_lsn.previous();
+    // Where the frames above it begin goes without saying: behind it.
+    let next_frame = FramePtr { segment: SegmentId::new(0), offset: 0 };
+    let image = LogImage { lsn, next_item: header.first_item, next_frame, owner }.encode();
+    let frame = FrameHeader {
+        salt: header.salt,
+        lsn,
+        durable_lsn: lsn,
+        first_item: header.first_item,
+        item_count: 0,
+        body_len: u32::try_from(image.len()).expect("an image is shorter than 4 GiB"),
+        time_ms,
+        kind: Kind::IMAGE,
+        body_crc: crc32(&[&image]),
+    };
+    let mut head = header.encode().to_vec();
+    append_frame(&mut head, &frame, &image);
+    head
+}
+
+/// Appends header, body and padding.
+pub(crate) fn append_frame(out: &mut Vec<u8>, header: &FrameHeader, body: &[u8]) {
+    out.extend_from_slice(&header.encode());
+    out.extend_from_slice(body);
+    let padded = padded_len(out.len() as u64);
+    out.resize(usize::try_from(padded).unwrap_or(usize::MAX), 0);
+}
+
+impl Writer {
+    /// Writes, syncs and applies all frames in flight, and answers them.
+    ///
+    /// # Errors
+    /// Any error but a refused put poisons the log; the frames still in flight are unknown.
+    pub(crate) fn commit(&mut self, log: &Log, flight: &mut InFlight) -> Result<()> {
+        self.refuse_puts_on_a_full_disk(log, flight);
+        while !flight.frames().is_empty() {
+            let count = self.fitting(log, flight);
+            if count == 0 {
+                self.rotate_for(log, flight)?;
+            } else {
+                self.write(log, flight, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the frames fit into the active segment. A frame larger than a segment has an empty one for itself.
+    fn fitting(&self, log: &Log, flight: &InFlight) -> usize {
+        let mut end = self.offset;
+        let fits = |waiting: &&super::group::Waiting| {
+            let empty = end == self.head_len;
+            end += waiting.request.buffer().len() as u64;
+            empty || end <= log.options.segment_bytes_max
+        };
+        flight.frames().iter().take_while(fits).count()
+    }
+
+    fn write(&mut self, log: &Log, flight: &mut InFlight, count: usize) -> Result<()> {
+        let time_ms = log.dirs.vfs.wall_ms();
+        let sync = match log.options.durability {
+            Durability::EachCommit => Sync::Data,
+            Durability::Interval { .. } => Sync::No,
+        };
+        let mut headers = Vec::with_capacity(count);
+        let (mut lsn, mut item) = (self.next_lsn, self.next_item);
+        for waiting in flight.frames_mut().iter_mut().take(count) {
+            let header = self.stamp(&mut waiting.request, lsn, item, time_ms);
+            (lsn, item) = (lsn.next(), header.next_item());
+            headers.push(header);
+        }
+        let slices: Vec<IoSlice<'_>> = flight
+            .frames()
+            .iter()
+            .take(count)
+            .map(|waiting| IoSlice::new(waiting.request.buffer()))
+            .collect();
+        let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
+        let started = log.dirs.vfs.monotonic();
+        self.file.write_at(self.offset, &slices, sync).map_err(|error| {
+            Error::io("cannot write a group of commits", &self.path, error)
+                .at(self.offset)
+                .of_lsn(self.next_lsn)
+        })?;
+        log.counters.wrote(count as u64, bytes, log.dirs.vfs.monotonic().saturating_sub(started));
+        drop(slices);
+        let durable = sync == Sync::Data;
+        if durable {
+            self.durable_lsn = lsn.previous();
+        } else {
+            self.unsynced_bytes += bytes;
+        }
+        let mut offset = self.offset;
+        (self.next_lsn, self.next_item) = (lsn, item);
+        self.offset += bytes;
+        if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
+            self.sync()?;
+        }
+        let durable = durable || self.unsynced_bytes == 0;
+        log.set_end(FramePtr { segment: self.header.id, offset: self.offset });
+        for header in headers {
+            let ptr = FramePtr { segment: self.header.id, offset };
+            offset += header.frame_len();
+            self.last_kind = header.kind;
+            self.apply_first(log, flight, header, ptr, durable)?;
+        }
+        Ok(())
+    }
+
+    fn stamp(
+        &self,
+        request: &mut Request,
+        lsn: Lsn,
+        first_item: EventSeq,
+        time_ms: u64,
+    ) -> FrameHeader {
+        let header = FrameHeader {
+            salt: self.header.salt,
+            lsn,
+            durable_lsn: self.durable_lsn,
+            first_item,
+            item_count: request.item_count(),
+            body_len: request.body_len(),
+            time_ms,
+            kind: request.kind(),
+            body_crc: request.body_crc(),
+        };
+        if let Some(room) = request.buffer_mut().first_chunk_mut::<FRAME_HEADER_LEN>() {
+            *room = header.encode();
+        }
+        header
+    }
+
+    /// Applies the first frame in flight, which is durable (or written, under `Interval`), and answers it.
+    fn apply_first(
+        &mut self,
+        log: &Log,
+        flight: &mut InFlight,
+        header: FrameHeader,
+        ptr: FramePtr,
+        durable: bool,
+    ) -> Result<()> {
+        let Some(first) = flight.frames_mut().front_mut() else { return Ok(()) };
+        let bytes = Bytes::from(std::mem::take(first.request.buffer_mut()));
+        let body = bytes.slice(FRAME_HEADER_LEN..FRAME_HEADER_LEN + header.body_len as usize);
+        let frame = Frame { header, ptr, body };
+        log.tail.lock().push(frame.clone());
+        log.apply.apply(&frame)?;
+        let events = header.item_count;
+        flight.settle_first(Committed {
+            lsn: header.lsn,
+            first: (events > 0).then_some(header.first_item),
+            events,
+            durable,
+        });
+        Ok(())
+    }
+
+    /// Makes all that is written durable.
+    ///
+    /// # Errors
+    /// Poisons the log.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        if self.unsynced_bytes > 0 {
+            self.file.sync().map_err(|error| {
+                Error::io("cannot sync the segment", &self.path, error)
+                    .of_lsn(self.next_lsn.previous())
+            })?;
+            self.unsynced_bytes = 0;
+        }
+        self.durable_lsn = self.next_lsn.previous();
+        Ok(())
+    }
+
+    /// A new segment for the frames in flight. On a full disk the puts among them are refused; takes get the reserve.
+    fn rotate_for(&mut self, log: &Log, flight: &mut InFlight) -> Result<()> {
+        match self.rotate(log, false) {
+            Err(error) if error.kind() == &ErrorKind::DiskFull => {
+                flight.refuse(&error, |request| request.refusable);
+                if flight.frames().is_empty() { Ok(()) } else { self.rotate(log, true) }
+            }
+            answer => answer,
+        }
+    }
+
+    /// Closes the active segment and begins the next one. Nothing is in flight, and all that was written is durable (rules H1, L4).
+    fn rotate(&mut self, log: &Log, may_use_reserve: bool) -> Result<()> {
+        self.sync()?;
+        let header = SegmentHeader {
+            id: self.header.id.next(),
+            salt: log.dirs.vfs.random(),
+            first_lsn: self.next_lsn,
+            first_item: self.next_item,
+            ..self.header
+        };
+        let head = segment_head(&header, log.apply.image(), log.dirs.vfs.wall_ms());
+        let (segment, file) =
+            create_segment(&log.dirs, &mut log.spares.lock(), &header, &head, may_use_reserve)?;
+        crate::trace::debug!(
+            segment = header.id.get(),
+            first_lsn = header.first_lsn.get(),
+            "rotate"
+        );
+        self.path.clone_from(&segment.path);
+        log.segments.lock().insert(segment);
+        self.header = header;
+        self.file = file;
+        self.offset = head.len() as u64;
+        self.head_len = self.offset;
+        self.free_space = None;
+        log.set_end(FramePtr { segment: header.id, offset: self.offset });
+        Ok(())
+    }
+
+    fn refuse_puts_on_a_full_disk(&mut self, log: &Log, flight: &mut InFlight) {
+        let floor = log.options.free_space_min_bytes;
+        if floor == 0 || !flight.frames().iter().any(|waiting| waiting.request.refusable) {
+            return;
+        }
+        let now = log.dirs.vfs.monotonic();
+        let dir = self.path.parent().unwrap_or(&log.dirs.home);
+        let free = match self.free_space {
+            Some((when, free)) if now.saturating_sub(when) < FREE_SPACE_LOOK => free,
+            // A disk that does not tell is found out by the write.
+            _ => log.dirs.vfs.free_bytes(dir).unwrap_or(u64::MAX),
+        };
+        let group: u64 =
+            flight.frames().iter().map(|waiting| waiting.request.buffer().len() as u64).sum();
+        if free < floor.saturating_add(group) {
+            self.free_space = None;
+            let what = format!(
+                "{free} bytes are free, and free_space_min_bytes keeps {floor} of them; takes go on"
+            );
+            flight.refuse(&Error::new(ErrorKind::DiskFull, what).in_file(dir), |request| {
+                request.refusable
+            });
+        } else {
+            let when = self.free_space.map_or(now, |(when, _)| {
+                if now.saturating_sub(when) < FREE_SPACE_LOOK { when } else { now }
+            });
+            self.free_space = Some((when, free - group));
+        }
+    }
+
+    /// Writes the frames that vouch for everything before them: one that fills the block of the last data, and one in a block of its
+    /// own, so that no one bad block takes the last group and its witness.
+    ///
+    /// # Errors
+    /// Poisons the log.
+    pub(crate) fn vouch(&mut self, log: &Log) -> Result<()> {
+        self.sync()?;
+        if self.last_kind == Kind::VOUCH || self.offset == self.head_len {
+            return Ok(());
+        }
+        let left = BLOCK_BYTES - self.offset % BLOCK_BYTES;
+        let first = if left < FRAME_HEADER_LEN as u64 { left + BLOCK_BYTES } else { left };
+        for len in [first, FRAME_HEADER_LEN as u64] {
+            let len = usize::try_from(len).unwrap_or(FRAME_HEADER_LEN);
+            let mut flight = InFlight::of(Request::new(Kind::VOUCH, 0, vec![0; len]));
+            self.write(log, &mut flight, 1)?;
+        }
+        self.sync()
+    }
+}
