@@ -184,10 +184,9 @@ impl Pipeline {
         while let Some(mut part) = split.next() {
             match self.transact(route, &mut part, retry).await {
                 Ok(()) => {}
-                Err(PutError::TooLarge(_)) if part.events.len() > 1 => split.halve(part),
+                Err(PutError::TooLarge(_)) if split.cut(&mut part) => {}
                 Err(PutError::TooLarge(why)) if retry == Retry::UntilStopped => {
                     self.give_up(route, &part, &why);
-                    split.marks_of(part);
                 }
                 Err(error) => return Err(error),
             }
@@ -195,11 +194,16 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A single event that can never fit would block its source for ever: it is dropped and said aloud, each time.
+    /// A single event that can never fit would block its source for ever: it is dropped and said aloud, each time. Marks that do not fit
+    /// cost doubles after a crash, but no event.
     fn give_up(&self, route: &Route, part: &PutBatch, why: &str) {
-        let bytes: usize = part.events.iter().map(Event::encoded_len).sum();
+        let Some(event) = part.events.first() else {
+            tracing::error!(source = %self.source, channel = %route.name, marks = part.marks.len(), reason = why,
+                "the channel does not keep these marks: after a crash their events may come twice");
+            return;
+        };
         Losses::add(&self.losses.too_large, part.events.len());
-        tracing::error!(source = %self.source, channel = %route.name, bytes, reason = why,
+        tracing::error!(source = %self.source, channel = %route.name, bytes = event.encoded_len(), reason = why,
             "event dropped: the channel can never take one of this size");
     }
 

@@ -11,6 +11,8 @@ pub(super) struct Split {
     marks: Vec<(Bytes, Bytes)>,
     events_max: usize,
     bytes_max: u64,
+    /// The last event was too large with the marks: they go after it.
+    marks_apart: bool,
 }
 
 impl Split {
@@ -21,6 +23,7 @@ impl Split {
             marks: marks.to_vec(),
             events_max: usize::try_from(events_max).unwrap_or(usize::MAX),
             bytes_max: limits.transaction_bytes_max.unwrap_or(u64::MAX),
+            marks_apart: false,
         }
     }
 
@@ -40,25 +43,25 @@ impl Split {
         }
         let rest = self.events.split_off(count);
         let events = std::mem::replace(&mut self.events, rest).into();
-        let marks =
-            if self.events.is_empty() { std::mem::take(&mut self.marks) } else { Vec::new() };
+        let with_marks = self.events.is_empty() && (count == 0 || !self.marks_apart);
+        let marks = if with_marks { std::mem::take(&mut self.marks) } else { Vec::new() };
         Some(PutBatch { events, marks })
     }
 
-    /// Takes back a transaction that was too large for the channel though not by the limits it states, and cuts the next ones to half
-    /// of it.
-    pub(super) fn halve(&mut self, part: PutBatch) {
-        self.events_max = (part.events.len() / 2).max(1);
-        for event in part.events.into_iter().rev() {
+    /// Takes back a transaction that was too large for the channel though not by the limits it states, to cut it smaller: fewer events, or
+    /// a last event without the marks. False if there is nothing left to cut.
+    pub(super) fn cut(&mut self, part: &mut PutBatch) -> bool {
+        let marked = !part.marks.is_empty();
+        match part.events.len() {
+            0 => return false,
+            1 if !marked => return false,
+            1 => self.marks_apart = true,
+            events => self.events_max = events / 2,
+        }
+        for event in part.events.drain(..).rev() {
             self.events.push_front(event);
         }
-        self.marks.extend(part.marks);
-    }
-
-    /// Takes back the marks of a transaction whose event was given up. Marks that were alone are given up, too.
-    pub(super) fn marks_of(&mut self, part: PutBatch) {
-        if !part.events.is_empty() {
-            self.marks.extend(part.marks);
-        }
+        self.marks.append(&mut part.marks);
+        true
     }
 }

@@ -12,6 +12,7 @@ struct Fake {
     failures: Mutex<VecDeque<PutError>>,
     limits: ChannelLimits,
     event_bytes_max: Option<usize>,
+    refuses_marks: bool,
     keeps_marks: bool,
 }
 
@@ -39,6 +40,9 @@ impl Channel for Fake {
                 > self.event_bytes_max.unwrap_or(usize::MAX)
             {
                 return Err(PutError::TooLarge("over `bytesMax`".to_owned()));
+            }
+            if self.refuses_marks && !batch.marks.is_empty() {
+                return Err(PutError::TooLarge("too many marks".to_owned()));
             }
             lock(&self.transactions).push(std::mem::take(batch));
             Ok(())
@@ -267,4 +271,15 @@ async fn the_mark_is_the_one_of_the_hindmost_channel() {
     assert_eq!(both.mark(b"k"), Some(Bytes::from_static(b"5")));
     let with_forgetful = pipeline(all(0b111, 0), &[&ahead, &behind, &forgetful]);
     assert_eq!(with_forgetful.mark(b"k"), None);
+}
+
+#[tokio::test]
+async fn marks_that_can_never_fit_cost_no_event() {
+    let channel = Arc::new(Fake { refuses_marks: true, keeps_marks: true, ..Fake::default() });
+    let pipeline = into_one(&channel);
+    let mut events = batch(&["a", "b", "c"]);
+    events.marks = mark("v");
+    pipeline.put(&mut events, Retry::UntilStopped).await.unwrap();
+    assert_eq!(channel.bodies().concat(), ["a", "b", "c"]);
+    assert_eq!(pipeline.losses.too_large.load(Ordering::Relaxed), 0);
 }

@@ -1,8 +1,11 @@
 //! Sources: what brings events in.
 
+mod exec;
+mod listen;
+mod netcat;
 mod seq;
 
 use crate::component::Entry;
 
 /// The sources of this build.
-pub static ENTRIES: &[&Entry] = &[&seq::ENTRY];
+pub static ENTRIES: &[&Entry] = &[&exec::ENTRY, &netcat::ENTRY, &seq::ENTRY];
