@@ -90,10 +90,6 @@ impl Collector {
         lock(&self.marks).clone()
     }
 
-    pub(crate) fn clear(&self) {
-        lock(&self.batches).clear();
-    }
-
     /// Waits until `condition` holds; panics after ten seconds.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let reached = async {
