@@ -4,9 +4,11 @@ mod exec;
 mod listen;
 mod netcat;
 mod seq;
+mod syslog;
 mod taildir;
 
 use crate::component::Entry;
 
 /// The sources of this build.
-pub static ENTRIES: &[&Entry] = &[&exec::ENTRY, &netcat::ENTRY, &seq::ENTRY, &taildir::ENTRY];
+pub static ENTRIES: &[&Entry] =
+    &[&exec::ENTRY, &netcat::ENTRY, &seq::ENTRY, &syslog::TCP, &syslog::UDP, &taildir::ENTRY];
