@@ -118,7 +118,7 @@ impl Registry {
             let is_name = |candidate: &&str| {
                 flume::without_builder(candidate).eq_ignore_ascii_case(flume::without_builder(name))
             };
-            self.of(kind).iter().copied().find(|entry| entry.names.iter().any(|name| is_name(name)))
+            self.of(kind).iter().copied().find(|entry| entry.names.iter().any(is_name))
         };
         // An entry need not repeat the class names that Flume's own table has.
         named(type_name).or_else(|| named(flume::find(kind, type_name)?.alias?))

@@ -41,8 +41,53 @@ a1.sinks.k1.channel = c1
 a1.sinks.k2.type = file_roll
 a1.sinks.k2.channel = c2
 ";
+
+const KITCHEN: &str = "# everything at once
+a1.sources = r1 r2 r1 r9
+a1.channels = c1 c2 c3
+a1.sinks = k1 k2 k3
+a1.source.r1.x = 1
+nodot = 1
+a1.sources.r1.type = taildir
+a1.sources.r1.filegroups = f1
+a1.sources.r1.filegroups.f1 = /var/log/.*\\\\.log
+a1.sources.r1.batchSize = ${env:BATCH}
+a1.sources.r1.fileHeader = yes
+a1.sources.r1.channels = c1 \\
+    c2 cc2
+a1.sources.r1.interceptors = i1 i2
+a1.sources.r1.interceptors.i1.type = regex_filter
+a1.sources.r1.interceptors.i1.regex = (unclosed
+a1.sources.r1.interceptors.i3.type = timestamp
+a1.sources.r2.type = com.example.MySource
+a1.sources.r2.channels = c1
+a1.sources.r2.selector.type = multiplexing
+a1.sources.r2.selector.mapping.x = c1 c7
+a1.channels.c1.type = memory
+a1.channels.c1.capacity = -5
+a1.channels.c1.capacity = lots
+a1.channels.c2.type = file
+a1.channels.c2.checkpointIntervall = 10
+a1.channels.c3.type = file
+a1.channels.c3.dataDirs = /home/flume/.flume/file-channel/data/,/x
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.sink.directory = ${env:NOWHERE}/x
+a1.sinks.k1.sink.pathManager = weird
+a1.sinks.k1.channels = c1
+a1.sinks.k2.type = seq
+a1.sinks.k2.channel = c1 c2
+a1.sinks.k3.channel = c2
+a1.sinks.k4.type = null
+a1.sinkgroups = g1
+a1.sinks.k1.password = hunter2\\
+    more-hunter2
+";
 #[test]
 fn print() {
-    println!("{}", check(FIVE));
-    println!("{}", check_as(FIVE, Some("a1"), Mode::Lenient).1);
+    println!("{}", check(KITCHEN));
+    println!("{}", check("agent.channels=c1\nagent.channel.c1=cc1"));
+    println!(
+        "{}",
+        check_as("agent.channels=c1\nagent.channel.c1=cc1\n", Some("agent"), Mode::Strict).1
+    );
 }

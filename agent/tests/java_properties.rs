@@ -12,10 +12,10 @@ use serde_json::Value;
 fn bytes_of(case: &Value) -> Vec<u8> {
     case["text"].as_str().map_or_else(
         || {
-            let hex = case["hex"].as_str().unwrap();
+            let hex = case["hex"].as_str().expect("text or hex");
             (0..hex.len())
                 .step_by(2)
-                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
                 .collect()
         },
         |text| text.as_bytes().to_vec(),

@@ -1,8 +1,8 @@
 //! `${...}` in values: the environment, a few Java system properties, other keys of the file, with defaults and nesting.
 //!
-//! As in Flume 1.10: `${env:NAME}`, `${sys:user.home}`, `${other.key}`, `${env:PORT:-41414}`, `${${env:X}_Y}`, and `$${` for a literal `${`;
-//! and `${NAME}` from the environment, which was Flume 1.9's. What comes from the environment is not searched again. What cannot be
-//! resolved stays as it is and is listed. Every loop is bounded: values cannot grow or nest without end.
+//! As in Flume 1.10: `${env:NAME}`, `${sys:user.home}`, `${other.key}`, `${env:PORT:-41414}`, `${${env:X}_Y}`, and `$${` for a literal
+//! `${`; and `${NAME}` from the environment, which was Flume 1.9's. What comes from the environment is not searched again. What cannot
+//! be resolved stays as it is and is listed. Every loop is bounded: values cannot grow or nest without end.
 
 use std::{collections::HashMap, rc::Rc};
 

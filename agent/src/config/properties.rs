@@ -134,6 +134,8 @@ pub(super) fn is_java_space(c: char) -> bool {
 }
 
 type Chars = Vec<(char, usize)>;
+/// A part of a logical line, still escaped.
+type Raw = [(char, usize)];
 
 struct LogicalLines<'a> {
     rest: Peekable<CharIndices<'a>>,
@@ -207,7 +209,7 @@ impl LogicalLines<'_> {
 }
 
 /// Key, value and the offset where the value would stand if it is empty.
-fn split(line: &[(char, usize)]) -> (&[(char, usize)], &[(char, usize)], usize) {
+fn split(line: &Raw) -> (&Raw, &Raw, usize) {
     let mut escaped = false;
     let is_end_of_key = |(c, _): &(char, usize)| {
         let ends = !escaped && (is_blank(*c) || matches!(c, '=' | ':'));
@@ -228,7 +230,7 @@ fn split(line: &[(char, usize)]) -> (&[(char, usize)], &[(char, usize)], usize) 
     (key, &rest[value_start..], end)
 }
 
-fn unescape(raw: &[(char, usize)], origin: usize, faults: &mut Vec<(Fault, Span)>) -> Text {
+fn unescape(raw: &Raw, origin: usize, faults: &mut Vec<(Fault, Span)>) -> Text {
     let mut text = Text { origin, ..Text::default() };
     let mut rest = raw;
     // The first half of a surrogate pair.
@@ -263,10 +265,10 @@ fn unescape(raw: &[(char, usize)], origin: usize, faults: &mut Vec<(Fault, Span)
 }
 
 /// A character or a half of a surrogate pair, where it stands, and what follows it.
-type Unit<'a> = (u32, Span, &'a [(char, usize)]);
+type Unit<'a> = (u32, Span, &'a Raw);
 
 /// The next character after unescaping.
-fn next_unit<'a>(raw: &'a [(char, usize)], faults: &mut Vec<(Fault, Span)>) -> Option<Unit<'a>> {
+fn next_unit<'a>(raw: &'a Raw, faults: &mut Vec<(Fault, Span)>) -> Option<Unit<'a>> {
     let ((c, start), tail) = raw.split_first()?;
     let here = Span { start: *start, end: start + c.len_utf8() };
     if *c != '\\' {
@@ -288,11 +290,7 @@ fn next_unit<'a>(raw: &'a [(char, usize)], faults: &mut Vec<(Fault, Span)>) -> O
     Some((u32::from(unit), span, tail))
 }
 
-fn unicode_escape<'a>(
-    span: Span,
-    tail: &'a [(char, usize)],
-    faults: &mut Vec<(Fault, Span)>,
-) -> Unit<'a> {
+fn unicode_escape<'a>(span: Span, tail: &'a Raw, faults: &mut Vec<(Fault, Span)>) -> Unit<'a> {
     let digits = tail.iter().take(4).map_while(|(c, _)| c.to_digit(16));
     let (count, unit) = digits.fold((0, 0), |(count, unit), digit| (count + 1, unit * 16 + digit));
     let end = tail[..count].last().map_or(span.end, |(_, offset)| offset + 1);

@@ -134,9 +134,9 @@ impl Checker<'_> {
         channels
     }
 
-    pub(super) fn sources<'s>(
+    pub(super) fn sources(
         &mut self,
-        section: &'s Section<'_>,
+        section: &Section<'_>,
         words: &[Word<'_>],
         channels: &Channels<'_, '_>,
     ) -> Vec<SourceConfig> {
@@ -175,7 +175,7 @@ impl Checker<'_> {
         let sound = names.iter().filter_map(|name| channels.get(name.as_ref())?.as_ref());
         let fits: Vec<bool> =
             sound.map(|channel| self.check_batch(&source, channel, "put")).collect();
-        fits.into_iter().all(|fits| fits).then(|| SourceConfig {
+        fits.into_iter().all(|fits| fits).then_some(SourceConfig {
             component: source.config,
             channels: names,
             interceptors: parts.interceptors,
