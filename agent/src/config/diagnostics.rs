@@ -122,14 +122,22 @@ pub struct Diagnostics {
     /// Never printed.
     secrets: Vec<Span>,
     items: Vec<Diagnostic>,
+    errors: usize,
+    warnings: usize,
 }
+
+/// Further findings are counted, not kept.
+const ITEMS_MAX: usize = 500;
 
 impl Diagnostics {
     /// Sorts `items` by their place. Excerpts never show the bytes in `secrets`.
     #[must_use]
     pub fn new(file: ConfFile, secrets: Vec<Span>, mut items: Vec<Diagnostic>) -> Self {
         items.sort_by_key(Diagnostic::offset);
-        Self { file, secrets, items }
+        let errors = items.iter().filter(|item| item.severity == Severity::Error).count();
+        let warnings = items.len() - errors;
+        items.truncate(ITEMS_MAX);
+        Self { file, secrets, items, errors, warnings }
     }
 
     /// The conf.
@@ -144,7 +152,7 @@ impl Diagnostics {
         &self.secrets
     }
 
-    /// In the order of the file.
+    /// In the order of the file; the first few hundred.
     #[must_use]
     pub fn items(&self) -> &[Diagnostic] {
         &self.items
@@ -153,7 +161,16 @@ impl Diagnostics {
     /// How many of this severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
-        self.items.iter().filter(|item| item.severity == severity).count()
+        match severity {
+            Severity::Error => self.errors,
+            Severity::Warning => self.warnings,
+        }
+    }
+
+    /// How many findings are not in [`items`](Self::items).
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        self.errors + self.warnings - self.items.len()
     }
 
     /// True if the agent must not start.

@@ -2,7 +2,7 @@
 
 use super::{
     codes,
-    conf_file::{CONF_BYTES_MAX, ConfFile, Span},
+    conf_file::{ConfFile, Span},
     diagnostics::Diagnostic,
     lookups::{Env, Reason, Resolver, Unresolved},
     properties::{self, Fault, Text},
@@ -103,9 +103,6 @@ impl Document {
     /// Reads a file. `registry` says which keys are secret, `env` is what `${env:NAME}` means.
     #[must_use]
     pub fn read(file: &ConfFile, registry: &Registry, env: Env<'_>) -> Self {
-        if file.text().len() > 2 * CONF_BYTES_MAX {
-            return Self::too_large();
-        }
         let lexed = properties::lex(file);
         let mut secrets = Vec::new();
         let mut properties: Vec<Property> = Vec::new();
@@ -139,12 +136,6 @@ impl Document {
         resolve(&mut properties, env);
         let diagnostics = lexed.faults.into_iter().map(fault).collect();
         Self { properties, secrets, diagnostics }
-    }
-
-    fn too_large() -> Self {
-        let message = format!("the file is larger than {} KiB", CONF_BYTES_MAX >> 10);
-        let diagnostics = vec![Diagnostic::error(codes::TOO_LARGE, message)];
-        Self { properties: Vec::new(), secrets: Vec::new(), diagnostics }
     }
 }
 

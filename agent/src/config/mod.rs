@@ -66,6 +66,9 @@ pub struct Loaded {
 /// Reads and validates a conf. Never fails: what is wrong is in the diagnostics.
 #[must_use]
 pub fn load(bytes: &[u8], request: &Request<'_>) -> Loaded {
+    if bytes.len() > CONF_BYTES_MAX {
+        return too_large(request.file_name);
+    }
     let file = ConfFile::decode(request.file_name, bytes);
     let document = Document::read(&file, request.registry, request.env);
     let (agents, mut found) = validate::agents(&document, request);
@@ -73,4 +76,11 @@ pub fn load(bytes: &[u8], request: &Request<'_>) -> Loaded {
     let diagnostics = Diagnostics::new(file, document.secrets, found);
     let agents = if diagnostics.has_errors() { Vec::new() } else { agents };
     Loaded { agents, diagnostics }
+}
+
+fn too_large(file_name: &str) -> Loaded {
+    let message = format!("the file is larger than {} KiB", CONF_BYTES_MAX >> 10);
+    let found = vec![Diagnostic::error(codes::TOO_LARGE, message)];
+    let file = ConfFile::decode(file_name, &[]);
+    Loaded { agents: Vec::new(), diagnostics: Diagnostics::new(file, Vec::new(), found) }
 }

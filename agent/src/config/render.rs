@@ -9,12 +9,12 @@ use super::{
 };
 use std::fmt::Write;
 
-/// More findings than this are counted, not printed.
-const RENDERED_MAX: usize = 500;
 /// A longer line is cut around its label.
 const COLUMNS_MAX: usize = 160;
 /// What a cut line shows before the label.
 const COLUMNS_BEFORE_LABEL: usize = 60;
+/// No more of a line is looked at on either side of where a label starts.
+const WINDOW_BYTES: usize = 1024;
 
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[1;31m";
@@ -26,12 +26,11 @@ const RESET: &str = "\u{1b}[0m";
 #[must_use]
 pub fn render(diagnostics: &Diagnostics, color: bool) -> String {
     let mut out = Output { text: String::new(), color };
-    for item in diagnostics.items().iter().take(RENDERED_MAX) {
+    for item in diagnostics.items() {
         out.diagnostic(diagnostics, item);
     }
-    let hidden = diagnostics.items().len().saturating_sub(RENDERED_MAX);
-    if hidden > 0 {
-        out.line(format_args!("{hidden} more findings are not shown\n"));
+    if diagnostics.hidden() > 0 {
+        out.line(format_args!("{} more findings are not shown\n", diagnostics.hidden()));
     }
     out.text
 }
@@ -161,8 +160,12 @@ fn marks<'a>(all: &Diagnostics, item: &'a Diagnostic, primary: &'a Label) -> Vec
 
 /// A line as it is printed: secrets masked, tabs as blanks, control characters visible, cut if it is very long.
 fn cells(all: &Diagnostics, line: usize, label: Span) -> Vec<Cell> {
-    let content = all.file().line(line);
-    let text = all.file().text().get(content.start..content.end).unwrap_or_default();
+    let line = all.file().line(line);
+    let text = all.file().text();
+    let start = text.floor_char_boundary(label.start.saturating_sub(WINDOW_BYTES)).max(line.start);
+    let end = text.ceil_char_boundary(label.start + WINDOW_BYTES).min(line.end);
+    let content = Span { start, end };
+    let text = text.get(start..end).unwrap_or_default();
     let masks: Vec<_> = all.secrets().iter().filter(|mask| mask.overlaps(content)).collect();
     let mut cells = Vec::new();
     let mut masked_until = 0;
@@ -181,21 +184,22 @@ fn cells(all: &Diagnostics, line: usize, label: Span) -> Vec<Cell> {
         let columns = if c == '\t' { 4 } else { 1 };
         cells.extend((0..columns).map(|_| Cell { c: visible(c), span }));
     }
-    cut(cells, label)
+    cut(cells, label, start > line.start, end < line.end)
 }
 
-fn cut(mut cells: Vec<Cell>, label: Span) -> Vec<Cell> {
-    if cells.len() <= COLUMNS_MAX {
+/// Cuts a line to its width, with dots where something is missing.
+fn cut(mut cells: Vec<Cell>, label: Span, lacks_start: bool, lacks_end: bool) -> Vec<Cell> {
+    if cells.len() <= COLUMNS_MAX && !lacks_start && !lacks_end {
         return cells;
     }
     let dots = |span: Span| (0..3).map(move |_| Cell { c: '.', span });
     let at = cells.iter().position(|cell| cell.span.end > label.start).unwrap_or(cells.len());
     let first = at.saturating_sub(COLUMNS_BEFORE_LABEL);
     let nowhere = Span::default();
-    let is_cut = cells.len() > first + COLUMNS_MAX;
+    let is_cut = lacks_end || cells.len() > first + COLUMNS_MAX;
     cells.truncate(first + COLUMNS_MAX);
     cells.drain(..first);
-    if first > 0 {
+    if first > 0 || lacks_start {
         cells.splice(0..0, dots(nowhere));
     }
     if is_cut {

@@ -6,7 +6,7 @@ use super::{
     document::{Document, Property, short},
     suggest::nearest,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The second part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +51,8 @@ pub(super) struct Section<'d> {
     pub(super) malformed: Vec<Diagnostic>,
     /// Every property of this agent.
     pub(super) all: Vec<&'d Property>,
+    /// Components that have properties and are in no list.
+    unlisted: BTreeMap<Group, Vec<&'d str>>,
 }
 
 impl<'d> Section<'d> {
@@ -63,8 +65,19 @@ impl<'d> Section<'d> {
         self.components.get(&group)?.get(name)
     }
 
-    pub(super) fn names(&self, group: Group) -> impl Iterator<Item = &'d str> + '_ {
-        self.components.get(&group).into_iter().flat_map(|named| named.keys().copied())
+    /// Components that have properties and are in no list.
+    pub(super) fn unlisted(&self, group: Group) -> impl Iterator<Item = &'d str> + '_ {
+        self.unlisted.get(&group).into_iter().flatten().copied()
+    }
+
+    /// To be called after the last [`add`](Self::add).
+    fn find_unlisted(&mut self) {
+        for (group, named) in &self.components {
+            let words = self.lists.get(group).map_or_else(Vec::new, |list| list.words());
+            let listed: HashSet<&str> = words.iter().map(|word| word.text).collect();
+            let unlisted = named.keys().copied().filter(|name| !listed.contains(name));
+            self.unlisted.insert(*group, unlisted.collect());
+        }
     }
 
     fn add(&mut self, agent: &str, rest: &'d str, property: &'d Property) {
@@ -109,6 +122,7 @@ pub(super) fn sections(document: &Document) -> (BTreeMap<&str, Section<'_>>, Vec
             _ => orphans.push(no_agent(property)),
         }
     }
+    agents.values_mut().for_each(Section::find_unlisted);
     (agents, orphans)
 }
 

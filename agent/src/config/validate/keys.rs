@@ -4,7 +4,8 @@ use super::Checker;
 use crate::{
     component::{Entry, Key, KeyKind, Settings},
     config::{
-        codes, conf_file::Span, diagnostics::Diagnostic, document::Property, suggest::nearest,
+        codes, conf_file::Span, diagnostics::Diagnostic, document::Property, sections::Properties,
+        suggest::nearest,
     },
     registry::Kind,
 };
@@ -19,16 +20,39 @@ pub(super) const fn common(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// True for keys that are not the component's own.
-pub(super) fn is_common(kind: Kind, key: &str) -> bool {
-    let is_part = key.starts_with("interceptors.") || key.starts_with("selector.");
-    common(kind).contains(&key) || (kind == Kind::Source && is_part)
+/// True for keys that are not the component's own, but its wiring. The wrong number of the right word counts, too: the check of the
+/// wiring says all about it.
+pub(super) fn is_common(kind: Kind, key: &str, properties: &Properties<'_>) -> bool {
+    let stands_for = |missing: &str| !properties.contains_key(missing);
+    match (kind, key) {
+        (Kind::Source, "channel") => stands_for("channels"),
+        (Kind::Sink, "channels") => stands_for("channel"),
+        (Kind::Source, _) if key.starts_with("interceptors.") || key.starts_with("selector.") => {
+            true
+        }
+        _ => common(kind).contains(&key),
+    }
+}
+
+/// What a message is about.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    /// As messages call it.
+    pub(super) subject: &'a str,
+    /// What cannot run if it cannot be built: itself, or the source it belongs to.
+    pub(super) dropped: &'a str,
+}
+
+impl<'a> Owner<'a> {
+    /// A component that stands for itself.
+    pub(super) const fn itself(subject: &'a str) -> Self {
+        Self { subject, dropped: subject }
+    }
 }
 
 /// Whose properties are checked.
 pub(super) struct Scope<'a> {
-    /// As messages call it.
-    pub(super) subject: &'a str,
+    pub(super) owner: Owner<'a>,
     /// The name of its settings.
     pub(super) name: &'a str,
     pub(super) entry: &'static Entry,
@@ -36,6 +60,12 @@ pub(super) struct Scope<'a> {
     pub(super) type_span: Span,
     /// Legal keys besides the table's, for suggestions.
     pub(super) common: &'a [&'static str],
+}
+
+impl Scope<'_> {
+    fn type_name(&self) -> &'static str {
+        self.entry.names.first().copied().unwrap_or_default()
+    }
 }
 
 /// What is to become of a value.
@@ -59,9 +89,10 @@ impl Checker<'_> {
         let mut values = BTreeMap::new();
         let mut is_sound = true;
         let mut given: Vec<&str> = Vec::new();
+        let mut strangers: Vec<(Option<&str>, &Property)> = Vec::new();
         for (key, property) in properties {
             let Some(row) = scope.entry.keys.iter().find(|row| row.matches(key)) else {
-                self.found.push(unknown(scope, key, property));
+                strangers.push((meant(scope, key), property));
                 continue;
             };
             given.push(row.pattern);
@@ -73,7 +104,7 @@ impl Checker<'_> {
                     continue;
                 }
                 Verdict::Refused(error) => {
-                    self.fault(scope.subject, error);
+                    self.fault(scope.owner.dropped, error);
                     is_sound = false;
                     continue;
                 }
@@ -82,33 +113,44 @@ impl Checker<'_> {
         }
         for row in scope.entry.keys.iter().filter(|row| row.required) {
             if !given.contains(&row.pattern) {
-                self.fault(scope.subject, missing(scope, row));
+                // A misspelled required property is one mistake, not two.
+                let misspelled =
+                    strangers.iter().position(|(meant, _)| *meant == Some(row.pattern));
+                let misspelled = misspelled.map(|index| strangers.remove(index).1);
+                self.fault(scope.owner.dropped, missing(scope, row, misspelled));
                 is_sound = false;
             }
         }
+        let strangers = strangers.into_iter();
+        self.found.extend(strangers.map(|(meant, property)| unknown(scope, meant, property)));
         is_sound.then(|| Settings::new(scope.name, values, scope.entry.keys))
     }
 }
 
-fn unknown(scope: &Scope<'_>, key: &str, property: &Property) -> Diagnostic {
+/// The key that was meant, perhaps.
+fn meant<'a>(scope: &Scope<'a>, key: &str) -> Option<&'a str> {
     let rows = scope.entry.keys.iter().map(|row| row.pattern).filter(|key| !key.contains('*'));
-    let meant = nearest(key, rows.chain(scope.common.iter().copied()));
-    let type_name = scope.entry.names.first().copied().unwrap_or_default();
-    Diagnostic::warning(
-        codes::UNKNOWN_PROPERTY,
-        format!("unknown property `{}`", property.shown_key()),
-    )
-    .at(property.key.span(), format!("`{type_name}` has no such property"))
-    .maybe_help(meant.map(|key| format!("did you mean `{key}`?")))
-    .note("Flume ignores it, too")
+    nearest(key, rows.chain(scope.common.iter().copied()))
 }
 
-fn missing(scope: &Scope<'_>, row: &Key) -> Diagnostic {
-    let message = format!("{} lacks the required property `{}`", scope.subject, row.pattern);
-    let type_name = scope.entry.names.first().copied().unwrap_or_default();
-    Diagnostic::error(codes::MISSING_PROPERTY, message)
-        .at(scope.type_span, format!("`{type_name}` needs `{}`", row.pattern))
-        .help(format!("`{}`: {}", row.pattern, row.doc))
+fn unknown(scope: &Scope<'_>, meant: Option<&str>, property: &Property) -> Diagnostic {
+    let message = format!("unknown property `{}`", property.shown_key());
+    Diagnostic::warning(codes::UNKNOWN_PROPERTY, message)
+        .at(property.key.span(), format!("`{}` has no such property", scope.type_name()))
+        .maybe_help(meant.map(|key| format!("did you mean `{key}`?")))
+        .note("Flume ignores it, too")
+}
+
+fn missing(scope: &Scope<'_>, row: &Key, misspelled: Option<&Property>) -> Diagnostic {
+    let message = format!("{} lacks the required property `{}`", scope.owner.subject, row.pattern);
+    let error = Diagnostic::error(codes::MISSING_PROPERTY, message)
+        .at(scope.type_span, format!("`{}` needs `{}`", scope.type_name(), row.pattern));
+    match misspelled {
+        Some(property) => {
+            error.and(property.key.span(), format!("did you mean `{}`?", row.pattern))
+        }
+        None => error.help(format!("`{}`: {}", row.pattern, row.doc)),
+    }
 }
 
 fn verdict(row: &Key, property: &Property) -> Verdict {
@@ -136,23 +178,23 @@ fn verdict(row: &Key, property: &Property) -> Verdict {
             }
             let all: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
             let label = format!("expected {}", all.join(" or "));
-            refused(format!("`{key}` has no such choice"), label.into())
+            refused(format!("`{key}` is none of the values there are"), label.into())
         }
         KeyKind::Regex => match regex::Regex::new(value) {
             Ok(_) => Verdict::Good,
-            Err(error) => {
-                refused(format!("`{key}` is no regular expression"), regex_fault(&error).into())
-            }
+            Err(error) => refused(
+                format!("`{key}` is not a regular expression that this build knows"),
+                regex_fault(&error).into(),
+            ),
         },
     }
 }
 
-/// What is wrong with an expression. The parser's own words quote it, which a secret does not allow.
-fn regex_fault(error: &regex::Error) -> &'static str {
-    match error {
-        regex::Error::CompiledTooBig(_) => "too large",
-        _ => "cannot be parsed, or needs look-around or back-references, which this build lacks",
-    }
+/// What the parser says, without its excerpt: that could be a secret.
+fn regex_fault(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let (_, why) = text.rsplit_once("error: ").unwrap_or(("", "too large"));
+    why.lines().next().unwrap_or_default().to_owned()
 }
 
 fn with_unresolved(diagnostic: Diagnostic, property: &Property) -> Diagnostic {
@@ -179,8 +221,8 @@ fn flag(property: &Property) -> Verdict {
 fn replacement(row: &Key, property: &Property, min: i64, max: i64) -> Diagnostic {
     let key = property.shown_key();
     let message = match row.default {
-        Some(default) => format!("`{key}` cannot be used: the default {default} is"),
-        None => format!("`{key}` cannot be used and is ignored"),
+        Some(default) => format!("`{key}` is replaced by the default {default}"),
+        None => format!("`{key}` is out of range and ignored"),
     };
     Diagnostic::warning(codes::REPLACED_VALUE, message)
         .at(property.value.span(), range(min, max))

@@ -8,6 +8,7 @@ mod keys;
 mod parts;
 mod wiring;
 
+use self::keys::Owner;
 use super::{
     AgentConfig, ComponentConfig, Mode, Request, codes,
     conf_file::Span,
@@ -21,7 +22,13 @@ use crate::{
     component::Entry,
     registry::{Kind, Registry},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Further findings do without "did you mean".
+const FINDINGS_WITH_SUGGESTIONS_MAX: usize = 500;
 
 /// Validates the agents that are asked for. The configs are what is sound; they count only if nothing found is an error.
 pub(super) fn agents(
@@ -46,16 +53,13 @@ pub(super) fn agents(
             checker.found.extend(section.malformed.iter().cloned());
         }
     }
-    if !is_found && document.diagnostics.iter().all(|item| item.code != codes::TOO_LARGE) {
+    if !is_found {
         checker.found.push(no_such_agent(request.agent, &sections));
     }
     (configs, checker.found)
 }
 
-fn no_such_agent(
-    wanted: Option<&str>,
-    sections: &std::collections::BTreeMap<&str, Section<'_>>,
-) -> Diagnostic {
+fn no_such_agent(wanted: Option<&str>, sections: &BTreeMap<&str, Section<'_>>) -> Diagnostic {
     let agents: Vec<&str> =
         sections.iter().filter(|(_, section)| section.is_agent()).map(|(name, _)| *name).collect();
     let Some(wanted) = wanted else {
@@ -108,7 +112,7 @@ impl Built<'_, '_> {
 }
 
 /// The channels of an agent: which names are in its list, and which of these are sound.
-type Channels<'s, 'd> = HashMap<&'s str, Option<Built<'s, 'd>>>;
+type Channels<'s, 'd> = BTreeMap<&'s str, Option<Built<'s, 'd>>>;
 
 impl Checker<'_> {
     /// Reports that `subject` cannot run.
@@ -128,6 +132,11 @@ impl Checker<'_> {
             let message = format!("{subject} is left out");
             self.found.push(Diagnostic::warning(code, message).at(at, why));
         }
+    }
+
+    /// The name that was meant, perhaps. A file with hundreds of findings has other problems, and this takes time.
+    fn suggest<'n>(&self, name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+        if self.found.len() < FINDINGS_WITH_SUGGESTIONS_MAX { nearest(name, names) } else { None }
     }
 
     fn agent(&mut self, name: &str, section: &Section<'_>) -> Option<AgentConfig> {
@@ -205,17 +214,25 @@ impl Checker<'_> {
     ) -> Option<Built<'s, 'd>> {
         let subject = format!("{kind} `{}`", word.shown);
         let Some(properties) = section.component(group, word.text) else {
-            let help = nearest(word.text, section.names(group))
+            let help = self
+                .suggest(word.text, section.unlisted(group))
                 .map(|name| format!("did you mean `{}`?", short(name)));
             let message = format!("{subject} has no properties");
             let error = Diagnostic::error(codes::NO_TYPE, message).at(word.span, "listed here");
             self.fault(&subject, error.maybe_help(help));
             return None;
         };
-        let (entry, type_span) = self.entry_of(kind, &subject, word.span, properties)?;
+        let (entry, type_span) =
+            self.entry_of(kind, Owner::itself(&subject), word.span, properties)?;
         let common = keys::common(kind);
-        let own = properties.iter().filter(|(key, _)| !keys::is_common(kind, key));
-        let scope = keys::Scope { subject: &subject, name: word.text, entry, type_span, common };
+        let own = properties.iter().filter(|(key, _)| !keys::is_common(kind, key, properties));
+        let scope = keys::Scope {
+            owner: Owner::itself(&subject),
+            name: word.text,
+            entry,
+            type_span,
+            common,
+        };
         let settings = self.settings(&scope, own.map(|(key, property)| (*key, *property)))?;
         let config = ComponentConfig { name: Arc::from(word.text), entry, settings };
         Some(Built { config, properties, type_span, subject })
@@ -225,24 +242,24 @@ impl Checker<'_> {
     fn entry_of(
         &mut self,
         kind: Kind,
-        subject: &str,
+        owner: Owner<'_>,
         listed: Span,
         properties: &Properties<'_>,
     ) -> Option<(&'static Entry, Span)> {
         let Some(property) = properties.get("type") else {
             let error =
-                Diagnostic::error(codes::NO_TYPE, format!("{subject} has no `type`"))
+                Diagnostic::error(codes::NO_TYPE, format!("{} has no `type`", owner.subject))
                     .at(listed, "listed here")
                     .maybe_help(nearest("type", properties.keys().copied()).map(|key| {
                         format!("did you mean `type` where you wrote `{}`?", short(key))
                     }));
-            self.fault(subject, error);
+            self.fault(owner.dropped, error);
             return None;
         };
         let entry = self.registry.find(kind, property.resolved());
         if entry.is_none() {
             let error = self.unknown_type(kind, property);
-            self.fault(subject, error);
+            self.fault(owner.dropped, error);
         } else {
             self.report_unresolved(property);
         }

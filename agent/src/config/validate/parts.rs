@@ -1,6 +1,9 @@
 //! What stands between a source and its channels: interceptors and the selector.
 
-use super::{Checker, keys::Scope};
+use super::{
+    Checker,
+    keys::{Owner, Scope},
+};
 use crate::{
     component::KeyKind,
     config::{
@@ -9,7 +12,6 @@ use crate::{
         diagnostics::Diagnostic,
         document::{Property, Word, short},
         sections::Properties,
-        suggest::nearest,
     },
     registry::Kind,
 };
@@ -79,10 +81,11 @@ impl Checker<'_> {
         word: &Word<'_>,
         own: &Properties<'_>,
     ) -> Option<ComponentConfig> {
-        let of_source = format!("{subject} (its interceptor `{}`)", word.shown);
-        let (entry, type_span) = self.entry_of(Kind::Interceptor, &of_source, word.span, own)?;
+        let part = format!("interceptor `{}` of {subject}", word.shown);
+        let owner = Owner { subject: &part, dropped: subject };
+        let (entry, type_span) = self.entry_of(Kind::Interceptor, owner, word.span, own)?;
         let name = format!("{} {}", source.text, word.text);
-        let scope = Scope { subject: &of_source, name: &name, entry, type_span, common: &["type"] };
+        let scope = Scope { owner, name: &name, entry, type_span, common: &["type"] };
         let values = own.iter().filter(|(key, _)| **key != "type");
         let settings = self.settings(&scope, values.map(|(key, property)| (*key, *property)))?;
         Some(ComponentConfig { name: Arc::from(word.text), entry, settings })
@@ -99,14 +102,15 @@ impl Checker<'_> {
             .iter()
             .filter_map(|(key, property)| Some((key.strip_prefix("selector.")?, *property)))
             .collect();
-        let of_source = format!("{subject} (its selector)");
+        let part = format!("the selector of {subject}");
+        let owner = Owner { subject: &part, dropped: subject };
         let (entry, type_span) = if own.contains_key("type") {
-            self.entry_of(Kind::Selector, &of_source, source.span, &own)?
+            self.entry_of(Kind::Selector, owner, source.span, &own)?
         } else {
             (self.default_selector(subject, source.span)?, source.span)
         };
         let name = format!("{} selector", source.text);
-        let scope = Scope { subject: &of_source, name: &name, entry, type_span, common: &["type"] };
+        let scope = Scope { owner, name: &name, entry, type_span, common: &["type"] };
         let values = own.iter().filter(|(key, _)| **key != "type");
         let settings = self.settings(&scope, values.map(|(key, property)| (*key, *property)));
         let is_wired = self.check_selected(subject, entry, &own, channels);
@@ -153,7 +157,7 @@ impl Checker<'_> {
                     "the selector of {subject} names `{}`, which is not one of its channels",
                     word.shown
                 );
-                let meant = nearest(word.text, words.iter().map(|word| word.text));
+                let meant = self.suggest(word.text, words.iter().map(|word| word.text));
                 let error = Diagnostic::error(codes::NO_SUCH_CHANNEL, message)
                     .at(word.span, "not a channel of this source")
                     .and(channels.value.span(), "its channels")

@@ -7,7 +7,6 @@ use crate::{
         diagnostics::Diagnostic,
         document::{Property, Word, short},
         sections::{Group, Section},
-        suggest::nearest,
     },
     registry::Kind,
 };
@@ -38,10 +37,9 @@ impl Checker<'_> {
 
     /// Components with properties that no list names: Flume says nothing about them, and they do not run.
     pub(super) fn report_unlisted(&mut self, agent: &str, section: &Section<'_>) {
-        for (group, named) in &section.components {
-            let words = section.lists.get(group).map_or_else(Vec::new, |list| list.words());
-            let listed: HashSet<&str> = words.iter().map(|word| word.text).collect();
-            for (name, properties) in named.iter().filter(|(name, _)| !listed.contains(*name)) {
+        for group in section.components.keys() {
+            for name in section.unlisted(*group) {
+                let Some(properties) = section.component(*group, name) else { continue };
                 let first = properties.values().min_by_key(|property| property.key.span().start);
                 let Some(first) = first else { continue };
                 let (name, list) = (short(name), format!("{}.{}", short(agent), group.as_str()));
@@ -155,27 +153,29 @@ impl Checker<'_> {
         let subject = format!("source `{}`", word.shown);
         let Some(list) = properties.get("channels") else {
             let message = format!("{subject} has no `channels`");
-            let error = Diagnostic::error(codes::SOURCE_WITHOUT_CHANNEL, message);
-            let help = format!("add `{}.channels = ...`", component_prefix(properties));
-            self.fault(&subject, error.at(word.span, "listed here").help(help));
+            let error = Diagnostic::error(codes::SOURCE_WITHOUT_CHANNEL, message)
+                .at(word.span, "listed here");
+            let error = match properties.get("channel") {
+                Some(singular) => error.and(singular.key.span(), "a source has `channels`"),
+                None => {
+                    error.help(format!("add `{}.channels = ...`", component_prefix(properties)))
+                }
+            };
+            self.fault(&subject, error);
             return None;
         };
         let names = self.source_channels(&subject, list, channels);
-        let parts = self.parts(word, &subject, properties, list)?;
+        let parts = self.parts(word, &subject, properties, list);
         let source = source?;
         if names.is_empty() {
-            self.cascade(
-                codes::SOURCE_WITHOUT_CHANNEL,
-                &subject,
-                "none of these can be used",
-                list.value.span(),
-            );
+            let why = "none of these can be used";
+            self.cascade(codes::SOURCE_WITHOUT_CHANNEL, &subject, why, list.value.span());
             return None;
         }
-        let sound = names.iter().filter_map(|name| channels.get(name.as_ref())?.as_ref());
-        let fits: Vec<bool> =
-            sound.map(|channel| self.check_batch(&source, channel, "put")).collect();
-        fits.into_iter().all(|fits| fits).then_some(SourceConfig {
+        let mut sound = names.iter().filter_map(|name| channels.get(name.as_ref())?.as_ref());
+        let fits = sound.all(|channel| self.check_batch(&source, channel, "put"));
+        let parts = parts.filter(|_| fits)?;
+        Some(SourceConfig {
             component: source.config,
             channels: names,
             interceptors: parts.interceptors,
@@ -211,7 +211,8 @@ impl Checker<'_> {
                 false
             }
             None => {
-                let error = no_such_channel(subject, word, channels);
+                let meant = self.suggest(word.text, channels.keys().copied());
+                let error = no_such_channel(subject, word, meant);
                 self.fault(&format!("channel `{}` of {subject}", word.shown), error);
                 false
             }
@@ -275,11 +276,8 @@ fn component_prefix(properties: &crate::config::sections::Properties<'_>) -> Str
     short(&key.splitn(4, '.').take(3).collect::<Vec<_>>().join("."))
 }
 
-fn no_such_channel(subject: &str, word: &Word<'_>, channels: &Channels<'_, '_>) -> Diagnostic {
+fn no_such_channel(subject: &str, word: &Word<'_>, meant: Option<&str>) -> Diagnostic {
     let message = format!("{subject} needs channel `{}`, which is not listed", word.shown);
-    let mut names: Vec<&str> = channels.keys().copied().collect();
-    names.sort_unstable();
-    let meant = nearest(word.text, names.iter().copied());
     Diagnostic::error(codes::NO_SUCH_CHANNEL, message)
         .at(word.span, "not among the agent's channels")
         .maybe_help(meant.map(|name| format!("did you mean `{}`?", short(name))))
