@@ -130,3 +130,51 @@ fn json_row(diagnostics: &Diagnostics, item: &Diagnostic) -> Value {
         "notes": item.notes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Mode, Request, load, testing};
+
+    fn loaded(conf: &str) -> Loaded {
+        let registry = testing::registry();
+        let env = |_: &str| None;
+        let mode = Mode::Strict;
+        load(
+            conf.as_bytes(),
+            &Request { file_name: "a.conf", agent: None, mode, registry: &registry, env: &env },
+        )
+    }
+
+    const SOUND: &str = "a1.channels = c1\na1.sinks = k1\na1.channels.c1.type = memory\n\
+        a1.sinks.k1.type = null\na1.sinks.k1.channel = c1\n";
+
+    #[test]
+    fn a_sound_conf_is_summed_up() {
+        let loaded = loaded(&format!(
+            "{SOUND}a1.sources = r1\na1.sources.r1.type = netcat\na1.sources.r1.bind = ::\n\
+            a1.sources.r1.port = 1\na1.sources.r1.channels = c1\na1.sources.r1.pin = 1234\n"
+        ));
+        assert_eq!(
+            text(&loaded, &["channels  c1 is empty".to_owned()], false),
+            "agent     a1: 1 source, 1 channel, 1 sink\nchannels  c1 is empty\nsecrets   1 value, not shown\n0 errors, 0 warnings\n"
+        );
+        assert_eq!(exit_of(&loaded.diagnostics, true), Exit::Done);
+    }
+
+    #[test]
+    fn warnings_count_only_when_they_are_denied() {
+        let loaded = loaded(SOUND);
+        assert_eq!(loaded.diagnostics.summary(), "0 errors, 1 warning");
+        assert_eq!(exit_of(&loaded.diagnostics, false), Exit::Done);
+        assert_eq!(exit_of(&loaded.diagnostics, true), Exit::Findings);
+    }
+
+    #[test]
+    fn json_has_no_secrets() {
+        let loaded =
+            loaded("a1.sinks.k1.password = hunter2\\\n hunter3\nhunter.password = hunter2\n");
+        let report = json_report(&loaded.diagnostics, &[]).to_string();
+        assert!(!report.contains("hunter2") && !report.contains("hunter3"), "{report}");
+    }
+}

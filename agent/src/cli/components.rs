@@ -175,3 +175,62 @@ fn values(kind: KeyKind) -> String {
         KeyKind::Regex => "regular expression".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing;
+
+    fn row(type_name: &str) -> Row {
+        let registry = testing::registry();
+        (Kind::Source, registry.find(Kind::Source, type_name).unwrap())
+    }
+
+    #[test]
+    fn a_component_is_shown_with_every_property() {
+        assert_eq!(
+            details(&row("seq")),
+            "seq source: Numbers.
+
+  batchSize  (whole number, at least 1, default 1)
+      Events in a batch.
+
+  totalEvents  (whole number, at least 1)
+      How many.
+"
+        );
+        assert!(
+            details(&row("netcat")).contains("\n  port  (whole number, 0 to 65535, required)\n")
+        );
+        assert!(details(&row("netcat")).contains("\n  pin  (text, secret)\n"));
+    }
+
+    #[test]
+    fn markdown_is_a_table() {
+        assert_eq!(
+            markdown(&row("seq")),
+            "### seq source
+
+Numbers.
+
+| Property | Values | Default | Meaning |
+|---|---|---|---|
+| `batchSize` | whole number, at least 1 | `1` | Events in a batch. |
+| `totalEvents` | whole number, at least 1 | \u{2013} | How many. |
+"
+        );
+    }
+
+    #[test]
+    fn the_list_has_a_line_for_each_component() {
+        let rows: Vec<Row> = testing::registry().iter().collect();
+        let text = table(&rows);
+        assert_eq!(text.lines().count(), rows.len() + 1);
+        assert!(
+            text.starts_with(
+                "KIND        TYPE          MEANING\nsource      seq           Numbers.\n"
+            ),
+            "{text}"
+        );
+    }
+}

@@ -3,7 +3,7 @@
 //! Two nets, because a leak into a log cannot be taken back: the `secret` rows of the registry, and the looks of keys and values,
 //! which also catch misspelled and unknown keys. Masking too much costs a reader little.
 
-use super::{conf_file::Span, properties::Entry};
+use super::{conf_file::Span, properties::Entry, sections::Group};
 use crate::registry::Registry;
 
 /// Found in a key without case, `-`, `_` and `.`.
@@ -60,6 +60,7 @@ fn masked_part_of_line(entry: &Entry) -> Span {
 }
 
 fn looks_secret(key: &str) -> bool {
+    let key = property_of(key);
     let plain: String = key.chars().filter(|c| !matches!(c, '-' | '_' | '.')).collect();
     let plain = plain.to_ascii_lowercase();
     // A path to a secret is none, and an operator needs it.
@@ -70,6 +71,20 @@ fn looks_secret(key: &str) -> bool {
         || key
             .split(['.', '-', '_'])
             .any(|word| KEY_WORDS.iter().any(|part| word.eq_ignore_ascii_case(part)))
+}
+
+/// The part of a key that names a property: the names of agents and components make no secret. All of a key that is malformed.
+fn property_of(key: &str) -> &str {
+    let parts: Vec<&str> = key.splitn(4, '.').collect();
+    match parts.as_slice() {
+        [_, group] if Group::parse(group).is_some() => "",
+        [_, group, name, property]
+            if Group::parse(group).is_some() && !name.is_empty() && !property.is_empty() =>
+        {
+            property
+        }
+        _ => key,
+    }
 }
 
 /// True if any component of the registry calls this key a secret, whatever the type of the component that has it here.
@@ -106,6 +121,8 @@ mod tests {
             "a.channels.c.encryption.keyProvider.keyStorePasswordFile",
             "a.b.c.compass",
             "a.b.passthrough",
+            "tokens.sources",
+            "a.sinks.token.type",
         ] {
             assert!(!looks_secret(key), "{key}");
         }
