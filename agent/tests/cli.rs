@@ -87,6 +87,20 @@ fn a_file_that_cannot_be_read_is_exit_1_and_wrong_use_is_2() {
 }
 
 #[test]
+fn a_log_of_objects_has_the_findings_as_objects() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = write(dir.path(), "five.conf", FIVE);
+    let out =
+        fchannel(&["agent", "-n", "a1", "-f", conf.to_str().unwrap(), "--log-format", "json"]);
+    let log = text(&out.stderr);
+    let rows: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows[0]["code"], "FC1102");
+    assert_eq!(rows[0]["line"], 1);
+    assert_eq!(rows[0]["level"], "ERROR");
+}
+
+#[test]
 fn the_conf_directory_is_where_a_relative_file_is_found() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "only-there.conf", FIVE);

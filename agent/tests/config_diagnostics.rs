@@ -8,6 +8,7 @@ use fchannel_agent::config::{Loaded, Mode, Request, Severity, load, render};
 fn env(name: &str) -> Option<String> {
     match name {
         "HOME" => Some("/home/flume".to_owned()),
+        "EMPTY" => Some(String::new()),
         "BATCH" => Some("987654".to_owned()),
         "PASSWORD" => Some("s3cr3t-from-env".to_owned()),
         _ => None,
@@ -308,6 +309,43 @@ fn values_that_need_the_environment_say_so_when_they_are_wrong() {
 }
 
 #[test]
+fn a_serializer_that_there_is_not_is_an_error_of_its_sink() {
+    let conf = SOUND.replace("type = null", "type = file_roll\na1.sinks.k1.sink.directory = /x\na1.sinks.k1.sink.serializer = avro_event");
+    let text = check(&conf.replace("a1.sinks.k1.batchSize = 100\n", ""));
+    assert_eq!(
+        heads(&text),
+        ["error[FC1310]: Flume's `avro_event` serializer is not available in this build"]
+    );
+}
+
+#[test]
+fn a_variable_that_is_empty_is_an_empty_value() {
+    let text = check(&SOUND.replace("batchSize = 100", "batchSize = ${env:EMPTY}"));
+    assert_eq!(heads(&text), ["warning[FC1003]: `a1.sinks.k1.batchSize` has no value"]);
+    assert!(text.contains("^^^^^^^^^^^^ stands for nothing"), "{text}");
+}
+
+#[test]
+fn channels_share_a_directory_however_it_is_written() {
+    let file = "a1.channels.c1.type = file\na1.channels.c2.type = file\na1.channels.c1.checkpointDir = /a\n\
+        a1.channels.c2.checkpointDir = /b\na1.channels.c1.dataDirs = /x,/y/./z//\na1.channels.c2.dataDirs = /w, ";
+    for (dir, is_shared) in
+        [("/y/z", true), ("/a", true), ("/y", false), ("/y/z2", false), ("~/../x", false)]
+    {
+        let conf = SOUND
+            .replace("a1.channels = c1", "a1.channels = c1 c2")
+            .replace("r1.channels = c1", "r1.channels = c1 c2")
+            .replace("a1.channels.c1.type = memory", &format!("{file}{dir}"));
+        let text = check_as(&conf, Some("a1"), Mode::Strict).1;
+        assert_eq!(
+            text.contains("error[FC1112]: channel `c2` and channel `c1` share a directory"),
+            is_shared,
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn keys_used_by_lookups_are_no_mistakes() {
     let conf = SOUND.replace("batchSize = 100", "batchSize = ${base.batch}");
     assert_eq!(check(&format!("base.batch = ${{size}}\nsize = 50\n{conf}")), "");
@@ -369,6 +407,8 @@ mod secrets {
             "a1.sinks.k1.password = hunter2\na1.sinks.k1.password = hunter2",
             "a1.sinks.password = hunter2",
             "a1.password = hunter2",
+            "a1.sinks.k1.password = x\\\n   hunter2 \\u12",
+            "a1.sources.r1.type = netcat\na1.sources.r1.pin = x\\\n hunter2 ${nothing} hunter2",
             "password = hunter2",
             "a1.sinks.k1.pa\\u0073sword = \\u12 hunter2",
             "a1.sinks.k1.url = http://me:hunter2@host/",

@@ -2,12 +2,12 @@
 
 use super::{Exit, conf_input, output};
 use crate::{
-    config::{AgentConfig, render},
+    config::{AgentConfig, Diagnostics, Severity, render},
     registry::Registry,
 };
 use clap::{Args, ValueEnum};
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 const EXITS: &str = "\
 Exit codes:
@@ -69,10 +69,9 @@ pub(super) fn run(args: &AgentArgs, registry: &Registry) -> ExitCode {
         Ok(loaded) => loaded,
         Err(exit) => return exit.into(),
     };
-    let diagnostics = &loaded.diagnostics;
-    if !diagnostics.items().is_empty() {
-        output::print_error(&render(diagnostics, output::wants_color(&io::stderr())));
-        output::print_error(&format!("{}\n", diagnostics.summary()));
+    match args.log_format {
+        LogFormat::Text => print(&loaded.diagnostics),
+        LogFormat::Json => log(&loaded.diagnostics),
     }
     let Some(config) = loaded.agents.into_iter().next() else {
         return Exit::Config.into();
@@ -81,6 +80,26 @@ pub(super) fn run(args: &AgentArgs, registry: &Registry) -> ExitCode {
         info!("a changed configuration file is not reloaded: restart the agent");
     }
     start(config, args)
+}
+
+fn print(diagnostics: &Diagnostics) {
+    if !diagnostics.items().is_empty() {
+        output::print_error(&render(diagnostics, output::wants_color(&io::stderr())));
+        output::print_error(&format!("{}\n", diagnostics.summary()));
+    }
+}
+
+/// One object a finding, for those who collect the log: excerpts are for eyes.
+fn log(diagnostics: &Diagnostics) {
+    let file = diagnostics.file().name();
+    for item in diagnostics.items() {
+        let position = diagnostics.position(item);
+        let (line, column) = (position.map(|at| at.line), position.map(|at| at.column));
+        match item.severity {
+            Severity::Error => error!(code = item.code, file, line, column, "{}", item.message),
+            Severity::Warning => warn!(code = item.code, file, line, column, "{}", item.message),
+        }
+    }
 }
 
 /// The one place where the runtime takes over.

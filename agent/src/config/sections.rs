@@ -82,7 +82,7 @@ impl<'d> Section<'d> {
 
     fn add(&mut self, agent: &str, rest: &'d str, property: &'d Property) {
         self.all.push(property);
-        if property.value.as_str().is_empty() {
+        if property.resolved().is_empty() {
             self.malformed.push(empty_value(property));
             return;
         }
@@ -128,8 +128,13 @@ pub(super) fn sections(document: &Document) -> (BTreeMap<&str, Section<'_>>, Vec
 
 fn empty_value(property: &Property) -> Diagnostic {
     let message = format!("`{}` has no value", property.shown_key());
+    let (at, label) = if property.value.as_str().is_empty() {
+        (property.key.span(), "nothing behind it")
+    } else {
+        (property.value.span(), "stands for nothing")
+    };
     Diagnostic::warning(codes::EMPTY_VALUE, message)
-        .at(property.key.span(), "nothing behind it")
+        .at(at, label)
         .note("Flume ignores it, so the default is used")
 }
 

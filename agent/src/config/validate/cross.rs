@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 const TRANSACTION: &str = "transactionCapacity";
 const CAPACITY: &str = "capacity";
-const DIRECTORY_KEYS: [&str; 2] = ["checkpointDir", "dataDirs"];
+const DIRECTORY_KEYS: [&str; 3] = ["checkpointDir", "dataDirs", "backupCheckpointDir"];
 
 /// Who keeps files where: the channel, and where the file says so.
 #[derive(Default)]
@@ -76,7 +76,8 @@ impl Checker<'_> {
         let mut shared = None;
         for key in DIRECTORY_KEYS {
             let (at, shown) = channel.place_of(key);
-            for path in channel.config.settings.text(key).unwrap_or_default().split(',') {
+            let paths = channel.config.settings.text(key).unwrap_or_default().split(',');
+            for path in paths.filter(|path| !path.trim().is_empty()) {
                 let path = self.normal(path);
                 let owner = known.0.entry(path).or_insert_with(|| (channel.subject.clone(), at));
                 if owner.0 != channel.subject && shared.is_none() {

@@ -233,9 +233,25 @@ impl Checker<'_> {
             type_span,
             common,
         };
-        let settings = self.settings(&scope, own.map(|(key, property)| (*key, *property)))?;
+        let settings = self.settings(&scope, own.map(|(key, property)| (*key, *property)));
+        let has_serializer = kind != Kind::Sink || self.check_serializer(&subject, properties);
+        let settings = settings.filter(|_| has_serializer)?;
         let config = ComponentConfig { name: Arc::from(word.text), entry, settings };
         Some(Built { config, properties, type_span, subject })
+    }
+
+    /// False if a sink names a serializer that there is not. Its settings are rows of the sink's own table.
+    fn check_serializer(&mut self, subject: &str, properties: &Properties<'_>) -> bool {
+        let is_serializer = |key: &str| key == "serializer" || key.ends_with(".serializer");
+        let mut named = properties.iter().filter(|(key, _)| is_serializer(key));
+        named.all(|(_, property)| {
+            let is_known = self.registry.find(Kind::Serializer, property.resolved()).is_some();
+            if !is_known {
+                let error = self.unknown_type(Kind::Serializer, property);
+                self.fault(subject, error);
+            }
+            is_known
+        })
     }
 
     /// The registry's row for the `type` among `properties`, and where it stands.
