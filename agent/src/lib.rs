@@ -1,10 +1,16 @@
 //! The event agent: runs Apache Flume configurations on the `fchannel` engine.
 
+// The tables of the tests are shared by unit and integration tests.
+#[cfg(test)]
+extern crate self as fchannel_agent;
+
 pub mod channels;
+pub mod cli;
 pub mod component;
 pub mod config;
 pub mod interceptors;
 mod pipeline;
+pub mod registry;
 pub mod runtime;
 pub mod selectors;
 pub mod serializers;
