@@ -400,13 +400,15 @@ pub struct Key {
     pub secret: bool,
     /// One sentence; units and the difference to Flume, if any.
     pub doc: &'static str,
+    /// It is accepted and does nothing: what a conf that sets it is told.
+    pub ignored: Option<&'static str>,
 }
 
 impl Key {
     /// An optional key without a default.
     #[must_use]
     pub const fn new(pattern: &'static str, kind: KeyKind, doc: &'static str) -> Self {
-        Self { pattern, kind, default: None, required: false, secret: false, doc }
+        Self { pattern, kind, default: None, required: false, secret: false, doc, ignored: None }
     }
 
     /// With a default.
@@ -427,6 +429,13 @@ impl Key {
     #[must_use]
     pub const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    /// Accepted without effect; a conf that sets it is told why.
+    #[must_use]
+    pub const fn ignored(mut self, why: &'static str) -> Self {
+        self.ignored = Some(why);
         self
     }
 

@@ -1,6 +1,8 @@
 //! The one table of components: conf validation, `fchannel components` and docs/CONFIG.md are made from it.
 
-use crate::{component::Entry, config::flume};
+use crate::{
+    channels, component::Entry, config::flume, interceptors, selectors, serializers, sinks, sources,
+};
 use std::fmt;
 
 /// What a component is for.
@@ -51,14 +53,6 @@ impl fmt::Display for Kind {
     }
 }
 
-// A component is one line here and its file.
-static SOURCES: &[&Entry] = &[];
-static CHANNELS: &[&Entry] = &[];
-static SINKS: &[&Entry] = &[];
-static INTERCEPTORS: &[&Entry] = &[];
-static SELECTORS: &[&Entry] = &[];
-static SERIALIZERS: &[&Entry] = &[];
-
 /// The components there are. A value, not a global, so that tests bring their own.
 #[derive(Clone, Copy)]
 pub struct Registry {
@@ -81,12 +75,12 @@ impl Registry {
     #[must_use]
     pub fn builtin() -> Self {
         Self {
-            sources: SOURCES,
-            channels: CHANNELS,
-            sinks: SINKS,
-            interceptors: INTERCEPTORS,
-            selectors: SELECTORS,
-            serializers: SERIALIZERS,
+            sources: sources::ENTRIES,
+            channels: channels::ENTRIES,
+            sinks: sinks::ENTRIES,
+            interceptors: interceptors::ENTRIES,
+            selectors: selectors::ENTRIES,
+            serializers: serializers::ENTRIES,
         }
     }
 

@@ -1,8 +1,9 @@
 //! Channels: what stands between sources and sinks.
 
+mod file;
 mod memory;
 
 use crate::component::Entry;
 
 /// The channels of this build.
-pub static ENTRIES: &[&Entry] = &[&memory::ENTRY];
+pub static ENTRIES: &[&Entry] = &[&file::ENTRY, &memory::ENTRY];

@@ -4,6 +4,7 @@ use super::{Exit, conf_input, output};
 use crate::{
     config::{AgentConfig, Diagnostics, Severity, render},
     registry::Registry,
+    runtime::{self, Ended, RunOptions},
 };
 use clap::{Args, ValueEnum};
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
@@ -103,12 +104,16 @@ fn log(diagnostics: &Diagnostics) {
 }
 
 /// The one place where the runtime takes over.
-fn start(config: AgentConfig, _options: &AgentArgs) -> ExitCode {
-    output::complain(&format!(
-        "agent {} is valid, but this build has no runtime to run it",
-        config.name
-    ));
-    Exit::Failed.into()
+fn start(config: AgentConfig, args: &AgentArgs) -> ExitCode {
+    let options = RunOptions { grace: args.grace, ..RunOptions::default() };
+    match runtime::run(config, options) {
+        Ok(Ended { stuck, .. }) if stuck.is_empty() => Exit::Done.into(),
+        Ok(_) => Exit::TimedOut.into(),
+        Err(error) => {
+            error!("nothing was started: {error}");
+            Exit::Failed.into()
+        }
+    }
 }
 
 /// The file as given, or the one in `--conf` if that is the only one.

@@ -5,3 +5,4 @@ mod lines;
 
 pub(crate) use charset::{Charset, Decoder};
 pub(crate) use lines::{Ending, Lines};
+pub(crate) mod paths;
