@@ -362,6 +362,27 @@ fn long_lines_are_cut_around_the_label_and_control_characters_are_visible() {
 }
 
 #[test]
+fn carets_stand_under_their_word_behind_tabs_and_masks() {
+    let text =
+        check(&SOUND.replace("a1.sinks.k1.batchSize = 100", "\ta1.sinks.k1.batchSize\t=\tmany"));
+    assert!(
+        text.contains(
+            "12 |     a1.sinks.k1.batchSize    =    many\n   |                                   ^^^^ expected"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn colour_only_repeats_what_the_text_says() {
+    let (loaded, plain) = check_as(KITCHEN, Some("a1"), Mode::Strict);
+    let colored = render(&loaded.diagnostics, true);
+    assert!(colored.starts_with("\u{1b}[1;33mwarning[FC1005]\u{1b}[0m\u{1b}[1m: "));
+    let styles = ["\u{1b}[1m", "\u{1b}[1;31m", "\u{1b}[1;33m", "\u{1b}[1;34m", "\u{1b}[0m"];
+    assert_eq!(styles.iter().fold(colored, |text, style| text.replace(style, "")), plain);
+}
+
+#[test]
 fn a_file_of_nothing_but_mistakes_is_read_in_linear_time() {
     let names: Vec<String> = (0..60_000).map(|n| format!("k{n}")).collect();
     let conf = format!(

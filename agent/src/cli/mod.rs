@@ -1,6 +1,6 @@
 //! The command line: one file per verb.
 //!
-//! A verb is a struct of its arguments with a `run` that returns how it ended. To add one: a file, a line in [`Verb`], a line in [`run`].
+//! A verb is a struct of its arguments with a `run` that returns how it ended. To add one: a file, a line in `Verb`, a line in `run`.
 
 mod agent;
 mod check;

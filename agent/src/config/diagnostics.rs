@@ -1,4 +1,4 @@
-//! What is wrong with a conf: data only. How it looks is [`render`](super::render)'s.
+//! What is wrong with a conf: data only. How it looks is for [`render`](fn@super::render).
 
 use super::conf_file::{ConfFile, Position, Span};
 

@@ -5,7 +5,9 @@
 
 mod cross;
 mod keys;
+mod lists;
 mod parts;
+mod types;
 mod wiring;
 
 use self::keys::Owner;
@@ -13,22 +15,18 @@ use super::{
     AgentConfig, ComponentConfig, Mode, Request, codes,
     conf_file::Span,
     diagnostics::Diagnostic,
-    document::{self, Document, Property, Word, short},
-    flume,
+    document::{Document, Property, Word, short},
     sections::{Group, Properties, Section, sections},
     suggest::nearest,
 };
-use crate::{
-    component::Entry,
-    registry::{Kind, Registry},
-};
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use crate::registry::{Kind, Registry};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Further findings do without "did you mean".
 const FINDINGS_WITH_SUGGESTIONS_MAX: usize = 500;
+
+/// How many agents the answer to a wrong name lists.
+const AGENTS_SHOWN_MAX: usize = 20;
 
 /// Validates the agents that are asked for. The configs are what is sound; they count only if nothing found is an error.
 pub(super) fn agents(
@@ -71,7 +69,11 @@ fn no_such_agent(wanted: Option<&str>, sections: &BTreeMap<&str, Section<'_>>) -
     if agents.is_empty() {
         return error.help("the file describes no agent at all");
     }
-    let list: Vec<String> = agents.iter().map(|name| format!("`{}`", short(name))).collect();
+    let shown = agents.iter().take(AGENTS_SHOWN_MAX);
+    let mut list: Vec<String> = shown.map(|name| format!("`{}`", short(name))).collect();
+    if agents.len() > AGENTS_SHOWN_MAX {
+        list.push("...".to_owned());
+    }
     let meant = nearest(wanted, agents.iter().copied());
     error
         .maybe_help(meant.map(|name| format!("did you mean `-n {}`?", short(name))))
@@ -141,7 +143,7 @@ impl Checker<'_> {
 
     fn agent(&mut self, name: &str, section: &Section<'_>) -> Option<AgentConfig> {
         self.found.extend(section.malformed.iter().cloned());
-        self.found.extend(section.all.iter().filter_map(|property| duplicate(property)));
+        self.found.extend(section.all.iter().filter_map(|property| lists::duplicate(property)));
         self.refuse_groups(name, section);
         self.report_unlisted(name, section);
         let channel_words = self.active(section, Group::Channels);
@@ -169,39 +171,6 @@ impl Checker<'_> {
             sources,
             sinks,
         })
-    }
-
-    /// The names of a list, each once.
-    fn active<'d>(&mut self, section: &Section<'d>, group: Group) -> Vec<Word<'d>> {
-        section.lists.get(&group).map_or_else(Vec::new, |list| {
-            self.report_unresolved(list);
-            self.names(list)
-        })
-    }
-
-    fn names<'d>(&mut self, list: &'d Property) -> Vec<Word<'d>> {
-        let mut first_at: HashMap<&str, Span> = HashMap::new();
-        let mut names = Vec::new();
-        for word in list.words() {
-            let Some(first) = first_at.get(word.text) else {
-                first_at.insert(word.text, word.span);
-                names.push(word);
-                continue;
-            };
-            let message = format!("`{}` stands twice in `{}`", word.shown, list.shown_key());
-            let mut warning =
-                Diagnostic::warning(codes::DUPLICATE_NAME, message).at(word.span, "again");
-            if *first != word.span {
-                warning = warning.and(*first, "first here");
-            }
-            self.found.push(warning.note("it counts once"));
-        }
-        names
-    }
-
-    fn report_unresolved(&mut self, property: &Property) {
-        let all = property.unresolved.iter();
-        self.found.extend(all.map(|expression| document::unresolved(property, *expression)));
     }
 
     /// A component of a list, built from its properties.
@@ -239,86 +208,4 @@ impl Checker<'_> {
         let config = ComponentConfig { name: Arc::from(word.text), entry, settings };
         Some(Built { config, properties, type_span, subject })
     }
-
-    /// False if a sink names a serializer that there is not. Its settings are rows of the sink's own table.
-    fn check_serializer(&mut self, subject: &str, properties: &Properties<'_>) -> bool {
-        let is_serializer = |key: &str| key == "serializer" || key.ends_with(".serializer");
-        let mut named = properties.iter().filter(|(key, _)| is_serializer(key));
-        named.all(|(_, property)| {
-            let is_known = self.registry.find(Kind::Serializer, property.resolved()).is_some();
-            if !is_known {
-                let error = self.unknown_type(Kind::Serializer, property);
-                self.fault(subject, error);
-            }
-            is_known
-        })
-    }
-
-    /// The registry's row for the `type` among `properties`, and where it stands.
-    fn entry_of(
-        &mut self,
-        kind: Kind,
-        owner: Owner<'_>,
-        listed: Span,
-        properties: &Properties<'_>,
-    ) -> Option<(&'static Entry, Span)> {
-        let Some(property) = properties.get("type") else {
-            let error =
-                Diagnostic::error(codes::NO_TYPE, format!("{} has no `type`", owner.subject))
-                    .at(listed, "listed here")
-                    .maybe_help(nearest("type", properties.keys().copied()).map(|key| {
-                        format!("did you mean `type` where you wrote `{}`?", short(key))
-                    }));
-            self.fault(owner.dropped, error);
-            return None;
-        };
-        let entry = self.registry.find(kind, property.resolved());
-        if entry.is_none() {
-            let error = self.unknown_type(kind, property);
-            self.fault(owner.dropped, error);
-        } else {
-            self.report_unresolved(property);
-        }
-        Some((entry?, property.value.span()))
-    }
-
-    fn unknown_type(&self, kind: Kind, property: &Property) -> Diagnostic {
-        let (name, shown, at) = (property.resolved(), property.shown(), property.value.span());
-        if flume::find(kind, name).is_some() {
-            let message = format!("Flume's `{shown}` {kind} is not available in this build");
-            return Diagnostic::error(codes::NOT_AVAILABLE, message)
-                .at(at, "not available")
-                .help("`fchannel components` lists what is");
-        }
-        if name.contains('.') && property.unresolved.is_empty() {
-            let message = format!("the Java class `{shown}` cannot be loaded");
-            return Diagnostic::error(codes::JAVA_CLASS, message)
-                .at(at, "not one of Flume's own classes")
-                .note("this agent does not run Java: only the types of `fchannel components` can be used");
-        }
-        let known = self.registry.of(kind).iter().filter_map(|entry| entry.names.first().copied());
-        let flumes =
-            flume::KNOWN_TYPES.iter().filter(|row| row.kind == kind).filter_map(|row| row.alias);
-        let meant =
-            nearest(name, known.chain(flumes)).map(|name| format!("did you mean `{name}`?"));
-        let others = Kind::ALL.into_iter().filter(|other| *other != kind);
-        let other = others.into_iter().find(|other| self.registry.find(*other, name).is_some());
-        Diagnostic::error(codes::NOT_AVAILABLE, format!("there is no {kind} type `{shown}`"))
-            .at(at, "unknown type")
-            .maybe_help(meant.or_else(|| other.map(|other| format!("`{shown}` is a {other} type"))))
-            .help("`fchannel components` lists all types")
-    }
-}
-
-fn duplicate(property: &Property) -> Option<Diagnostic> {
-    let earlier = *property.earlier.last()?;
-    let times = match property.earlier.len() {
-        1 => "twice".to_owned(),
-        more => format!("{} times", more + 1),
-    };
-    let message = format!("`{}` is set {times}", property.shown_key());
-    let warning = Diagnostic::warning(codes::DUPLICATE_KEY, message)
-        .at(property.key.span(), "this one counts")
-        .and(earlier, "this one is ignored");
-    Some(warning)
 }
