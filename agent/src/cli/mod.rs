@@ -6,12 +6,14 @@ mod agent;
 mod check;
 mod components;
 mod conf_input;
+mod demo;
 mod exit;
 mod output;
 
 pub use agent::AgentArgs;
 pub use check::CheckArgs;
 pub use components::ComponentsArgs;
+pub use demo::DemoArgs;
 pub use exit::{EXIT_CODES, Exit};
 
 use crate::registry::Registry;
@@ -34,6 +36,8 @@ enum Verb {
     Check(CheckArgs),
     /// Show the components of this build with all their properties
     Components(ComponentsArgs),
+    /// Run a pipeline under load, kill it half-way, and count what came out
+    Demo(DemoArgs),
     /// Print what the exit codes mean
     ExitCodes,
 }
@@ -58,6 +62,7 @@ fn run(cli: &Cli, registry: &Registry) -> ExitCode {
         Verb::Agent(args) => agent::run(args, registry),
         Verb::Check(args) => check::run(args, registry).into(),
         Verb::Components(args) => components::run(args, registry).into(),
+        Verb::Demo(args) => demo::run(args).into(),
         Verb::ExitCodes => output::finish(&exit::table(), Exit::Done).into(),
     }
 }

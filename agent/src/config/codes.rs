@@ -50,5 +50,7 @@ pub const SINK_WITHOUT_CHANNEL: &str = "FC1115";
 
 /// A type that this build does not have.
 pub const NOT_AVAILABLE: &str = "FC1310";
+/// A property that is accepted and does nothing here.
+pub const NO_EFFECT: &str = "FC1331";
 /// A Java class that is not one of Flume's.
 pub const JAVA_CLASS: &str = "FC1320";

@@ -109,6 +109,7 @@ impl Checker<'_> {
                     continue;
                 }
             }
+            self.found.extend(without_effect(row, property));
             values.insert(key.to_owned(), property.resolved().to_owned());
         }
         for row in scope.entry.keys.iter().filter(|row| row.required) {
@@ -151,6 +152,18 @@ fn missing(scope: &Scope<'_>, row: &Key, misspelled: Option<&Property>) -> Diagn
         }
         None => error.help(format!("`{}`: {}", row.pattern, row.doc)),
     }
+}
+
+/// What to say of a property that is accepted and does nothing; nothing if it asks for nothing.
+fn without_effect(row: &Key, property: &Property) -> Option<Diagnostic> {
+    let why = row.ignored?;
+    let asks = row.default.is_none_or(|default| !default.eq_ignore_ascii_case(property.resolved()));
+    asks.then(|| {
+        let message = format!("`{}` has no effect here", property.shown_key());
+        Diagnostic::warning(codes::NO_EFFECT, message)
+            .at(property.key.span(), "accepted and not used")
+            .note(why)
+    })
 }
 
 fn verdict(row: &Key, property: &Property) -> Verdict {
