@@ -196,7 +196,10 @@ impl Connection {
         // Closing with input unread would reset the connection, and the answer might not arrive.
         let mut rest = vec![0; READ_BYTES];
         let drained = async { while self.stream.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
-        if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {}
+        tokio::select! {
+            () = drained => {}
+            () = tokio::time::sleep(DRAIN_MAX) => {}
+        }
         Ok(())
     }
 }

@@ -73,6 +73,7 @@ static COLLECT: Entry = Entry {
     doc: "",
     keys: &[
         Key::new("under", fchannel_agent::component::KeyKind::Text, "").required(),
+        Key::new("blocks", fchannel_agent::component::KeyKind::Flag, ""),
         Key::new("panics", fchannel_agent::component::KeyKind::Flag, ""),
     ],
     batch_key: None,
@@ -82,13 +83,18 @@ static COLLECT: Entry = Entry {
 struct Collect {
     under: String,
     panics: bool,
+    blocks: bool,
 }
 
 fn collect(settings: &Settings, _: &Parts) -> Result<Box<dyn Sink>, ComponentError> {
     let under = settings.required("under")?.to_owned();
     // Only the first life panics.
     let seen = KEPT.0.lock().unwrap().insert(under.clone(), Vec::new()).is_some();
-    Ok(Box::new(Collect { under, panics: settings.flag("panics") && !seen }))
+    Ok(Box::new(Collect {
+        under,
+        blocks: settings.flag("blocks"),
+        panics: settings.flag("panics") && !seen,
+    }))
 }
 
 impl Sink for Collect {
@@ -104,6 +110,12 @@ impl Sink for Collect {
             .or_default()
             .extend(batch.events.iter().cloned().map(|event| (now, event)));
         KEPT.1.notify_all();
+        drop(kept);
+        if self.blocks {
+            loop {
+                std::thread::park();
+            }
+        }
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -119,6 +131,14 @@ pub(crate) fn collector(under: &str, channel: &str) -> SinkConfig {
 pub(crate) fn panicking(under: &str, channel: &str) -> SinkConfig {
     SinkConfig {
         component: component("k1", &COLLECT, &[("under", under), ("panics", "true")]),
+        channel: channel.into(),
+    }
+}
+
+/// A sink that keeps its events and then blocks its thread for ever.
+pub(crate) fn stuck(under: &str, channel: &str) -> SinkConfig {
+    SinkConfig {
+        component: component("k1", &COLLECT, &[("under", under), ("blocks", "true")]),
         channel: channel.into(),
     }
 }
@@ -150,11 +170,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(config: AgentConfig) -> Self {
+        Self::start_with_grace(config, Duration::from_secs(10))
+    }
+
+    pub(crate) fn start_with_grace(config: AgentConfig, grace: Duration) -> Self {
         let (stop, stopped) = Stop::new();
         let addresses = Arc::new((Mutex::new(HashMap::new()), Condvar::new()));
         let heard = Arc::clone(&addresses);
         let options = RunOptions {
-            grace: Duration::from_secs(10),
+            grace,
             signals: false,
             stop: Some(stopped),
             on_listening: Some(Arc::new(move |name: &str, address| {
