@@ -73,6 +73,7 @@ static COLLECT: Entry = Entry {
     doc: "",
     keys: &[
         Key::new("under", fchannel_agent::component::KeyKind::Text, "").required(),
+        Key::new("fails", fchannel_agent::component::KeyKind::Flag, ""),
         Key::new("blocks", fchannel_agent::component::KeyKind::Flag, ""),
         Key::new("panics", fchannel_agent::component::KeyKind::Flag, ""),
     ],
@@ -84,6 +85,7 @@ struct Collect {
     under: String,
     panics: bool,
     blocks: bool,
+    fails: bool,
 }
 
 fn collect(settings: &Settings, _: &Parts) -> Result<Box<dyn Sink>, ComponentError> {
@@ -93,6 +95,7 @@ fn collect(settings: &Settings, _: &Parts) -> Result<Box<dyn Sink>, ComponentErr
     Ok(Box::new(Collect {
         under,
         blocks: settings.flag("blocks"),
+        fails: settings.flag("fails"),
         panics: settings.flag("panics") && !seen,
     }))
 }
@@ -104,6 +107,9 @@ impl Sink for Collect {
 
     fn deliver<'a>(&'a mut self, batch: Batch<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
         assert!(!self.panics, "as told");
+        if std::mem::take(&mut self.fails) {
+            return Box::pin(std::future::ready(Err(SinkError("as told".to_owned()))));
+        }
         let now = Instant::now();
         let mut kept = KEPT.0.lock().unwrap();
         kept.entry(self.under.clone())
@@ -122,25 +128,14 @@ impl Sink for Collect {
 
 /// A sink that keeps its events under a name that no other test uses.
 pub(crate) fn collector(under: &str, channel: &str) -> SinkConfig {
-    SinkConfig {
-        component: component("k1", &COLLECT, &[("under", under)]),
-        channel: channel.into(),
-    }
+    collector_that("", under, channel)
 }
 
-pub(crate) fn panicking(under: &str, channel: &str) -> SinkConfig {
-    SinkConfig {
-        component: component("k1", &COLLECT, &[("under", under), ("panics", "true")]),
-        channel: channel.into(),
-    }
-}
-
-/// A sink that keeps its events and then blocks its thread for ever.
-pub(crate) fn stuck(under: &str, channel: &str) -> SinkConfig {
-    SinkConfig {
-        component: component("k1", &COLLECT, &[("under", under), ("blocks", "true")]),
-        channel: channel.into(),
-    }
+/// One that `panics` in its first life, `fails` once, or `blocks` for ever.
+pub(crate) fn collector_that(does: &str, under: &str, channel: &str) -> SinkConfig {
+    let mut keys = vec![("under", under)];
+    keys.extend((!does.is_empty()).then_some((does, "true")));
+    SinkConfig { component: component("k1", &COLLECT, &keys), channel: channel.into() }
 }
 
 /// Waits until `events` events have come, and gives when each came and its body.

@@ -1,6 +1,6 @@
 //! From a source through a channel to a sink, through the real runtime.
 
-use crate::common::{Running, agent, collector, kept, memory, panicking, sink, source, stuck};
+use crate::common::{Running, agent, collector, collector_that, kept, memory, sink, source};
 use fchannel_agent::runtime::{self, Ended, RunOptions};
 use rustix::process::{Signal, getpid, kill_process};
 use std::{sync::Arc, time::Duration};
@@ -42,7 +42,7 @@ fn a_sink_that_panics_is_built_again_and_loses_nothing() {
     let config = agent(
         vec![memory("c1", &[])],
         vec![source("r1", "seq", &[("totalEvents", "50")], &["c1"])],
-        vec![panicking("panics", "c1")],
+        vec![collector_that("panics", "panics", "c1")],
     );
     let running = Running::start(config);
     assert_eq!(bodies("panics", 50), numbers(50));
@@ -81,9 +81,21 @@ fn a_sink_that_is_stuck_is_named_and_left_behind() {
     let config = agent(
         vec![memory("c1", &[])],
         vec![source("r1", "seq", &[("totalEvents", "1")], &["c1"])],
-        vec![stuck("stuck", "c1")],
+        vec![collector_that("blocks", "stuck", "c1")],
     );
     let running = Running::start_with_grace(config, Duration::from_millis(200));
     assert_eq!(bodies("stuck", 1), numbers(1));
     assert_eq!(running.stop().stuck, ["k1".into()]);
+}
+
+#[test]
+fn a_delivery_that_fails_comes_again_in_order() {
+    let config = agent(
+        vec![memory("c1", &[])],
+        vec![source("r1", "seq", &[("totalEvents", "500")], &["c1"])],
+        vec![collector_that("fails", "fails", "c1")],
+    );
+    let running = Running::start(config);
+    assert_eq!(bodies("fails", 500), numbers(500));
+    assert!(running.stop().stuck.is_empty());
 }

@@ -56,7 +56,7 @@ fn netcat_to_file_roll_is_on_disk_when_the_agent_has_stopped() {
 }
 
 #[test]
-fn netcat_refuses_what_does_not_fit_and_takes_more_when_there_is_room() {
+fn netcat_refuses_what_does_not_fit() {
     // No sink: the channel fills up.
     let channel =
         memory("c1", &[("capacity", "2"), ("transactionCapacity", "2"), ("keep-alive", "0")]);
