@@ -25,6 +25,7 @@ use settings::{Rules, Taildir};
 pub(crate) use settings::ENTRY;
 use std::{
     collections::BTreeSet,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -58,6 +59,8 @@ struct Running {
     /// When the position file is due, if positions have moved.
     save_at: Option<Instant>,
     save_failed: bool,
+    /// Directories that could not be watched or read when they were last looked at.
+    unreadable: BTreeSet<PathBuf>,
 }
 
 /// The agent stops.
@@ -96,7 +99,15 @@ impl Running {
             rules.skip_to_end,
         )
         .map_err(|error| failed("cannot read a directory", error))?;
-        Ok(Self { cx, rules, tails, watch, save_at: None, save_failed: false })
+        Ok(Self {
+            cx,
+            rules,
+            tails,
+            watch,
+            save_at: None,
+            save_failed: false,
+            unreadable: BTreeSet::new(),
+        })
     }
 
     async fn follow(&mut self) {
@@ -161,21 +172,33 @@ impl Running {
         }
     }
 
-    fn scan(&mut self, directory: &std::path::Path) {
-        if let Err(error) = self.tails.scan(directory) {
-            tracing::warn!(source = %self.cx.name, directory = %directory.display(), %error, "cannot read a directory");
+    fn scan(&mut self, directory: &Path) {
+        let scanned = self.tails.scan(directory);
+        self.note(directory, scanned);
+    }
+
+    /// Says once that a directory cannot be read, and once that it can be again.
+    fn note(&mut self, directory: &Path, result: std::io::Result<()>) {
+        match result {
+            Err(error) => {
+                if self.unreadable.insert(directory.to_owned()) {
+                    tracing::warn!(source = %self.cx.name, directory = %directory.display(), %error, "cannot read a directory");
+                }
+            }
+            Ok(()) => {
+                if self.unreadable.remove(directory) {
+                    tracing::info!(source = %self.cx.name, directory = %directory.display(), "directory read again");
+                }
+            }
         }
     }
 
     fn scan_all(&mut self) {
         for directory in self.tails.directories() {
             // A directory that was replaced needs a new watch.
-            if let Some(watch) = &mut self.watch
-                && let Err(error) = watch.add(&directory)
-            {
-                tracing::warn!(source = %self.cx.name, directory = %directory.display(), %error, "cannot watch a directory");
-            }
-            self.scan(&directory);
+            let watched = self.watch.as_mut().map_or(Ok(()), |watch| watch.add(&directory));
+            let scanned = self.tails.scan(&directory);
+            self.note(&directory, watched.and(scanned));
         }
         // The ones that have no name left.
         for tail in self.tails.files.values_mut().filter(|tail| tail.gone) {
