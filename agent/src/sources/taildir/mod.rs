@@ -24,7 +24,7 @@ use settings::{Rules, Taildir};
 
 pub(crate) use settings::ENTRY;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -144,27 +144,34 @@ impl Running {
         }
     }
 
-    /// Takes in what the kernel said.
+    /// Takes in what the kernel said. One pass over the files, however many changes there are.
     fn apply(&mut self, changes: Vec<Change>) {
+        let mut touched = HashMap::new();
         let mut scans = BTreeSet::new();
         for change in changes {
-            match change {
-                Change::Written(directory, name) => {
-                    let mut tails = self.tails.files.values_mut();
-                    if let Some(tail) = tails.find(|tail| tail.lies_at(&directory, &name)) {
-                        tail.pending = true;
-                    } else if self.tails.group_of(&directory, &name).is_some() {
-                        scans.insert(directory);
-                    }
+            let (directory, name, named) = match change {
+                Change::Written(directory, name) => (directory, name, false),
+                Change::Named(directory, name) => (directory, name, true),
+                Change::Anything => {
+                    scans.extend(self.tails.directories());
+                    continue;
                 }
-                Change::Named(directory, name) => {
-                    let known =
-                        self.tails.files.values().any(|tail| tail.lies_at(&directory, &name));
-                    if known || self.tails.group_of(&directory, &name).is_some() {
-                        scans.insert(directory);
-                    }
-                }
-                Change::Anything => scans.extend(self.tails.directories()),
+            };
+            let path = directory.join(&name).into_os_string();
+            touched.entry(path).or_insert((directory, name, false)).2 |= named;
+        }
+        if touched.is_empty() && scans.is_empty() {
+            return;
+        }
+        for tail in self.tails.files.values_mut() {
+            if let Some((directory, _, named)) = touched.remove(tail.lies_at.as_os_str()) {
+                tail.pending = true;
+                scans.extend(named.then_some(directory));
+            }
+        }
+        for (directory, name, _) in touched.into_values() {
+            if self.tails.group_of(&directory, &name).is_some() {
+                scans.insert(directory);
             }
         }
         for directory in scans {
