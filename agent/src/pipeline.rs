@@ -58,9 +58,9 @@ impl Losses {
         }
     }
 
-    /// Adds to `counter`; true the first time.
+    /// Adds to `counter`; true when the first events are lost for this reason.
     fn add(counter: &AtomicU64, events: usize) -> bool {
-        counter.fetch_add(events as u64, Ordering::Relaxed) == 0
+        counter.fetch_add(events as u64, Ordering::Relaxed) == 0 && events > 0
     }
 }
 

@@ -99,7 +99,10 @@ impl Collector {
                     return;
                 }
                 // The condition may be about something else, a file for instance.
-                if tokio::time::timeout(Duration::from_millis(20), changed).await.is_err() {}
+                tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                }
             }
         };
         if tokio::time::timeout(Duration::from_secs(10), reached).await.is_err() {

@@ -6,12 +6,23 @@ use fchannel::Event;
 use std::net::ToSocketAddrs;
 
 pub(crate) static ENTRY: Entry = Entry {
-    names: &["host", "org.apache.flume.interceptor.HostInterceptor$Builder", "org.apache.flume.interceptor.HostInterceptor"],
+    names: &[
+        "host",
+        "org.apache.flume.interceptor.HostInterceptor$Builder",
+        "org.apache.flume.interceptor.HostInterceptor",
+    ],
     doc: "Sets a header to the address or the name of this host, asked once at the start.",
     keys: &[
         Key::new("hostHeader", KeyKind::Text, "The header.").or("host"),
-        Key::new("useIP", KeyKind::Flag, "The address; else the name as the system knows it (Flume asks DNS for the canonical one).").or("true"),
-        Key::new("preserveExisting", KeyKind::Flag, "Leaves a header that is there alone.").or("false"),
+        Key::new(
+            "useIP",
+            KeyKind::Flag,
+            "The address; else the name as the system knows it (Flume asks DNS for the \
+             canonical one).",
+        )
+        .or("true"),
+        Key::new("preserveExisting", KeyKind::Flag, "Leaves a header that is there alone.")
+            .or("false"),
     ],
     batch_key: None,
     build: Build::Interceptor(build),

@@ -13,7 +13,7 @@ use crate::config::AgentConfig;
 use build::Built;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use supervisor::Group;
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 /// How an agent is run.
 #[derive(Clone)]
@@ -66,12 +66,21 @@ pub fn run(config: AgentConfig, options: RunOptions) -> Result<Ended, ComponentE
 async fn run_inside(config: AgentConfig, options: RunOptions) -> Result<Ended, ComponentError> {
     let signals =
         options.signals.then(shutdown::Signals::listen).transpose().map_err(ComponentError)?;
+    let mut orders = shutdown::Orders::new(signals, options.stop.clone());
     let (stop_sources, sources_stopped) = Stop::new();
     let agent = Arc::clone(&config.name);
-    let built = Built::new(config, &sources_stopped).await?;
+    let built = tokio::select! {
+        built = build(config, sources_stopped.clone()) => built?,
+        // Opening a channel may take its time. It can be broken off like a crash: that is what channels are made for.
+        signal = orders.first() => {
+            tracing::info!(%agent, signal, "agent stopped while it was opening its channels");
+            return Ok(Ended { signal, stuck: Vec::new() });
+        }
+    };
     let running = Running::start(built, (stop_sources, sources_stopped), &options)?;
     tracing::info!(%agent, "agent started");
-    let signal = shutdown::wait(signals, options.stop).await;
+    let signal = orders.first().await;
+    orders.exit_at_the_next();
     tracing::info!(%agent, signal, grace_s = options.grace.as_secs(), "agent stopping");
     let stuck = running.stop(options.grace).await;
     if stuck.is_empty() {
@@ -80,6 +89,13 @@ async fn run_inside(config: AgentConfig, options: RunOptions) -> Result<Ended, C
         tracing::error!(%agent, ?stuck, "agent stopped, these components did not end in time");
     }
     Ok(Ended { signal, stuck })
+}
+
+/// Builds on a thread of its own: recovering a channel blocks.
+async fn build(config: AgentConfig, stop: Stop) -> Result<Built, ComponentError> {
+    let handle = Handle::current();
+    let built = tokio::task::spawn_blocking(move || handle.block_on(Built::new(config, &stop)));
+    built.await.map_err(|panic| ComponentError(format!("building the agent: {panic}")))?
 }
 
 /// A started agent.

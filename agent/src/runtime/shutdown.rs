@@ -38,22 +38,42 @@ impl Signals {
     }
 }
 
-/// Resolves at the first order, with the signal if it was one.
-pub(super) async fn wait(signals: Option<Signals>, stop: Option<Stop>) -> Option<i32> {
-    let ordered = async {
-        match stop {
-            Some(stop) => stop.stopped().await,
-            None => std::future::pending().await,
+/// All ways to be told to stop.
+pub(super) struct Orders {
+    signals: Option<Signals>,
+    stop: Option<Stop>,
+}
+
+impl Orders {
+    pub(super) fn new(signals: Option<Signals>, stop: Option<Stop>) -> Self {
+        Self { signals, stop }
+    }
+
+    /// Resolves at the first order, with the signal if it was one. Cancel-safe.
+    pub(super) async fn first(&mut self) -> Option<i32> {
+        let Self { signals, stop } = self;
+        let signal = async {
+            match signals {
+                Some(signals) => signals.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ordered = async {
+            match stop {
+                Some(stop) => stop.stopped().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            signal = signal => Some(signal),
+            () = ordered => None,
         }
-    };
-    let Some(mut signals) = signals else {
-        ordered.await;
-        return None;
-    };
-    let signal = tokio::select! {
-        signal = signals.next() => Some(signal),
-        () = ordered => None,
-    };
-    tokio::spawn(signals.exit_at_the_next());
-    signal
+    }
+
+    /// From here on a signal ends the process at once.
+    pub(super) fn exit_at_the_next(self) {
+        if let Some(signals) = self.signals {
+            tokio::spawn(signals.exit_at_the_next());
+        }
+    }
 }

@@ -41,7 +41,8 @@ impl Group {
         let BuiltSink { recipe, channel, first } = sink;
         let name = Arc::clone(recipe.name());
         let mut first = Some(first);
-        self.spawn_thread(name, "sink", end.stop.clone(), move || {
+        let stop = end.stop.clone();
+        self.spawn_thread(name, "sink", &stop, move || {
             let mut member = BuiltSink::member(&recipe, &channel, &mut first)?;
             Handle::current().block_on(member.run(&end))
         })
@@ -74,7 +75,7 @@ impl Group {
             }
             Placement::OwnThread => {
                 let mut life = life;
-                self.spawn_thread(name, "source", stop, move || {
+                self.spawn_thread(name, "source", &stop, move || {
                     let source = life.next()?;
                     Handle::current().block_on(source.run(life.cx.clone()))
                 })
@@ -87,12 +88,12 @@ impl Group {
         &mut self,
         name: Arc<str>,
         kind: &'static str,
-        stop: Stop,
+        stop: &Stop,
         mut live: impl FnMut() -> Result<(), ComponentError> + Send + 'static,
     ) -> Result<(), ComponentError> {
         let (ended, wait) = oneshot::channel::<()>();
         let handle = Handle::current();
-        let own_name = Arc::clone(&name);
+        let mut failures = Failures::new(kind, &name, stop);
         let body = move || {
             let _inside = handle.enter();
             loop {
@@ -101,7 +102,7 @@ impl Group {
                     Ok(Err(error)) => error.0,
                     Err(panic) => panic_text(&*panic),
                 };
-                if !handle.block_on(rest(kind, &own_name, &failure, &stop)) {
+                if !handle.block_on(failures.rest(&failure)) {
                     break;
                 }
             }
@@ -143,6 +144,7 @@ impl SourceLife {
 }
 
 async fn supervise_task(mut life: SourceLife, ended: oneshot::Sender<()>) {
+    let mut failures = Failures::new("source", &life.cx.name, &life.cx.stop);
     loop {
         let failure = match life.next() {
             // A task of its own, so that a panic ends there.
@@ -155,17 +157,45 @@ async fn supervise_task(mut life: SourceLife, ended: oneshot::Sender<()>) {
             },
             Err(error) => error.0,
         };
-        if !rest("source", &life.cx.name, &failure, &life.cx.stop).await {
+        if !failures.rest(&failure).await {
             break;
         }
     }
     drop(ended);
 }
 
-/// Says what failed and pauses; false if the order to stop came.
-async fn rest(kind: &'static str, name: &Arc<str>, failure: &str, stop: &Stop) -> bool {
-    tracing::error!(kind, component = %name, error = failure, restart_in_s = RESTART_PAUSE.as_secs(), "component failed");
-    stop.pause(RESTART_PAUSE).await
+/// The failures of one component.
+struct Failures {
+    kind: &'static str,
+    name: Arc<str>,
+    stop: Stop,
+    in_a_row: u32,
+    last: Instant,
+}
+
+/// A component that ran for so long has recovered from what it failed of before.
+const RECOVERED_AFTER: Duration = Duration::from_secs(60);
+
+impl Failures {
+    fn new(kind: &'static str, name: &Arc<str>, stop: &Stop) -> Self {
+        Self { kind, name: Arc::clone(name), stop: stop.clone(), in_a_row: 0, last: Instant::now() }
+    }
+
+    /// Says what failed and pauses; false if the order to stop came.
+    async fn rest(&mut self, error: &str) -> bool {
+        if self.last.elapsed() > RECOVERED_AFTER {
+            self.in_a_row = 0;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        // 1, 2, 4, 8...: neither silent nor a flood.
+        if self.in_a_row.is_power_of_two() {
+            tracing::error!(kind = self.kind, component = %self.name, failures = self.in_a_row, error,
+                restart_in_s = RESTART_PAUSE.as_secs(), "component failed");
+        }
+        let go_on = self.stop.pause(RESTART_PAUSE).await;
+        self.last = Instant::now();
+        go_on
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -27,15 +27,39 @@ pub(crate) static ENTRY: Entry = Entry {
     doc: "Writes events into files of a local directory.",
     keys: &[
         Key::new("sink.directory", KeyKind::Paths, "The directory; it must exist.").required(),
-        Key::new("sink.rollInterval", KeyKind::Whole { min: 0, max: i32::MAX as i64, replaced: false }, "Seconds until a new file; 0 means one file for ever.")
-            .or("30"),
-        Key::new("sink.batchSize", KeyKind::Whole { min: 1, max: i32::MAX as i64, replaced: false }, "Events in one transaction.").or("100"),
+        Key::new(
+            "sink.rollInterval",
+            KeyKind::Whole { min: 0, max: i32::MAX as i64, replaced: false },
+            "Seconds until a new file; 0 means one file for ever.",
+        )
+        .or("30"),
+        Key::new(
+            "sink.batchSize",
+            KeyKind::Whole { min: 1, max: i32::MAX as i64, replaced: false },
+            "Events in one transaction.",
+        )
+        .or("100"),
         Key::new("sink.serializer", KeyKind::Text, "How events are written.").or("TEXT"),
         Key::new("sink.serializer.**", KeyKind::Text, "Keys of the serializer."),
-        Key::new("sink.pathManager", KeyKind::Text, "How files are named: DEFAULT, or ROLLTIME for the local time of the roll.").or("DEFAULT"),
+        Key::new(
+            "sink.pathManager",
+            KeyKind::Text,
+            "How files are named: DEFAULT, or ROLLTIME for the local time of the roll.",
+        )
+        .or("DEFAULT"),
         Key::new("sink.pathManager.prefix", KeyKind::Text, "The start of each name."),
-        Key::new("sink.pathManager.extension", KeyKind::Text, "The end of each name, without its dot."),
-        Key::new("sink.sync", KeyKind::Flag, "Syncs the file before its events count as delivered. Flume does not: a power cut loses what it delivered.").or("true"),
+        Key::new(
+            "sink.pathManager.extension",
+            KeyKind::Text,
+            "The end of each name, without its dot.",
+        ),
+        Key::new(
+            "sink.sync",
+            KeyKind::Flag,
+            "Syncs the file before its events count as delivered. Flume does not: a power cut \
+             loses what it delivered.",
+        )
+        .or("true"),
     ],
     batch_key: Some("sink.batchSize"),
     build: Build::Sink(build),

@@ -23,12 +23,37 @@ pub(crate) static ENTRY: Entry = Entry {
     doc: "Takes lines over TCP and answers each.",
     keys: &[
         Key::new("bind", KeyKind::Text, "The name or address to listen at.").required(),
-        Key::new("port", KeyKind::Whole { min: 0, max: 65535, replaced: false }, "The port; 0 lets the system choose.").required(),
-        Key::new("max-line-length", KeyKind::Whole { min: 1, max: 1 << 24, replaced: false }, "Characters of a line, its end included.").or("512"),
-        Key::new("ack-every-event", KeyKind::Flag, "Answers each line with OK; failures are always answered.").or("true"),
-        Key::new("encoding", KeyKind::Text, "Of lines and answers: utf-8, iso-8859-1, us-ascii, utf-16be or utf-16le. Bodies are UTF-8 in any case.").or("utf-8"),
-        Key::new("max-connections", KeyKind::Whole { min: 1, max: 1 << 20, replaced: false }, "Connections at once; more wait to be accepted. Not a key of Flume.")
-            .or("4096"),
+        Key::new(
+            "port",
+            KeyKind::Whole { min: 0, max: 65535, replaced: false },
+            "The port; 0 lets the system choose.",
+        )
+        .required(),
+        Key::new(
+            "max-line-length",
+            KeyKind::Whole { min: 1, max: 1 << 24, replaced: false },
+            "Characters of a line, its end included.",
+        )
+        .or("512"),
+        Key::new(
+            "ack-every-event",
+            KeyKind::Flag,
+            "Answers each line with OK; failures are always answered.",
+        )
+        .or("true"),
+        Key::new(
+            "encoding",
+            KeyKind::Text,
+            "Of lines and answers: utf-8, iso-8859-1, us-ascii, utf-16be or utf-16le. Bodies \
+             are UTF-8 in any case.",
+        )
+        .or("utf-8"),
+        Key::new(
+            "max-connections",
+            KeyKind::Whole { min: 1, max: 1 << 20, replaced: false },
+            "Connections at once; more wait to be accepted. Not a key of Flume.",
+        )
+        .or("4096"),
     ],
     batch_key: None,
     build: Build::Source(Placement::Shared, build),
@@ -196,7 +221,10 @@ impl Connection {
         // Closing with input unread would reset the connection, and the answer might not arrive.
         let mut rest = vec![0; READ_BYTES];
         let drained = async { while self.stream.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
-        if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {}
+        tokio::select! {
+            () = drained => {}
+            () = tokio::time::sleep(DRAIN_MAX) => {}
+        }
         Ok(())
     }
 }

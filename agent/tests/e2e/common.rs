@@ -73,6 +73,8 @@ static COLLECT: Entry = Entry {
     doc: "",
     keys: &[
         Key::new("under", fchannel_agent::component::KeyKind::Text, "").required(),
+        Key::new("fails", fchannel_agent::component::KeyKind::Flag, ""),
+        Key::new("blocks", fchannel_agent::component::KeyKind::Flag, ""),
         Key::new("panics", fchannel_agent::component::KeyKind::Flag, ""),
     ],
     batch_key: None,
@@ -82,13 +84,20 @@ static COLLECT: Entry = Entry {
 struct Collect {
     under: String,
     panics: bool,
+    blocks: bool,
+    fails: bool,
 }
 
 fn collect(settings: &Settings, _: &Parts) -> Result<Box<dyn Sink>, ComponentError> {
     let under = settings.required("under")?.to_owned();
     // Only the first life panics.
     let seen = KEPT.0.lock().unwrap().insert(under.clone(), Vec::new()).is_some();
-    Ok(Box::new(Collect { under, panics: settings.flag("panics") && !seen }))
+    Ok(Box::new(Collect {
+        under,
+        blocks: settings.flag("blocks"),
+        fails: settings.flag("fails"),
+        panics: settings.flag("panics") && !seen,
+    }))
 }
 
 impl Sink for Collect {
@@ -98,29 +107,35 @@ impl Sink for Collect {
 
     fn deliver<'a>(&'a mut self, batch: Batch<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
         assert!(!self.panics, "as told");
+        if std::mem::take(&mut self.fails) {
+            return Box::pin(std::future::ready(Err(SinkError("as told".to_owned()))));
+        }
         let now = Instant::now();
         let mut kept = KEPT.0.lock().unwrap();
         kept.entry(self.under.clone())
             .or_default()
             .extend(batch.events.iter().cloned().map(|event| (now, event)));
         KEPT.1.notify_all();
+        drop(kept);
+        if self.blocks {
+            loop {
+                std::thread::park();
+            }
+        }
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
 /// A sink that keeps its events under a name that no other test uses.
 pub(crate) fn collector(under: &str, channel: &str) -> SinkConfig {
-    SinkConfig {
-        component: component("k1", &COLLECT, &[("under", under)]),
-        channel: channel.into(),
-    }
+    collector_that("", under, channel)
 }
 
-pub(crate) fn panicking(under: &str, channel: &str) -> SinkConfig {
-    SinkConfig {
-        component: component("k1", &COLLECT, &[("under", under), ("panics", "true")]),
-        channel: channel.into(),
-    }
+/// One that `panics` in its first life, `fails` once, or `blocks` for ever.
+pub(crate) fn collector_that(does: &str, under: &str, channel: &str) -> SinkConfig {
+    let mut keys = vec![("under", under)];
+    keys.extend((!does.is_empty()).then_some((does, "true")));
+    SinkConfig { component: component("k1", &COLLECT, &keys), channel: channel.into() }
 }
 
 /// Waits until `events` events have come, and gives when each came and its body.
@@ -150,11 +165,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(config: AgentConfig) -> Self {
+        Self::start_with_grace(config, Duration::from_secs(10))
+    }
+
+    pub(crate) fn start_with_grace(config: AgentConfig, grace: Duration) -> Self {
         let (stop, stopped) = Stop::new();
         let addresses = Arc::new((Mutex::new(HashMap::new()), Condvar::new()));
         let heard = Arc::clone(&addresses);
         let options = RunOptions {
-            grace: Duration::from_secs(10),
+            grace,
             signals: false,
             stop: Some(stopped),
             on_listening: Some(Arc::new(move |name: &str, address| {

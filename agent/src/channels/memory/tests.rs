@@ -92,8 +92,8 @@ async fn test_memory_channel_byte_capacity() {
 #[test]
 fn test_memory_channel_byte_capacity_slots() {
     assert_eq!(slots_of_bytes(1000, 20), 8);
-    assert_eq!(slots_of_bytes(0, 20), I32_MAX.unsigned_abs());
-    assert_eq!(slots_of_bytes(u64::MAX, 0), I32_MAX.unsigned_abs());
+    assert_eq!(slots_of_bytes(0, 20), store::SLOTS_MAX);
+    assert_eq!(slots_of_bytes(u64::MAX, 0), store::SLOTS_MAX);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Flume's `syslogudp`: a message for each datagram.
 //!
-//! A sender of datagrams cannot be made to wait. So what arrives while a channel is full is buffered, up to a bound; beyond it the buffer of
-//! the system fills, which then drops datagrams. That is logged. What stands behind a line end in a datagram is a further message (Flume
-//! ignores it).
+//! A sender of datagrams cannot be made to wait. So what arrives while a channel is full is buffered, up to a bound; beyond it the buffer
+//! of the system fills, which then drops datagrams. That is logged. What stands behind a line end in a datagram is a further message
+//! (Flume ignores it).
 
 use super::{CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of};
 use crate::component::{

@@ -1,6 +1,7 @@
 //! Flume's taildir source: follows files of directories, line by line.
 //!
-//! inotify says when a file grows, so a line is on its way at once; a slow scan finds what inotify cannot see (links, network file systems).
+//! inotify says when a file grows, so a line is on its way at once; a slow scan finds what inotify cannot see (links, network file
+//! systems).
 //! The position of a file is committed with its events as a mark, so that a crash doubles nothing on the way in; see [`position`].
 //!
 //! Identity is inode and path, as in Flume. A file that was renamed to a name that no group follows is read to its end, through the open
@@ -10,119 +11,32 @@
 mod matcher;
 mod position;
 mod reader;
+mod settings;
 mod tails;
 mod watch;
 
-use crate::component::{
-    BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, PutBatch, Retry,
-    Settings, Source, SourceContext,
-};
+use crate::component::{BoxFuture, ComponentError, PutBatch, Retry, Source, SourceContext};
 use bytes::Bytes;
 use fchannel::{Event, Headers};
-use matcher::{FileId, Group};
+use matcher::FileId;
 use reader::Read;
+use settings::{Rules, Taildir};
+
+pub(crate) use settings::ENTRY;
 use std::{
-    collections::BTreeSet,
-    path::PathBuf,
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 use tails::Tails;
 use watch::{Change, Watch};
 
-pub(crate) static ENTRY: Entry = Entry {
-    names: &["taildir", "org.apache.flume.source.taildir.TaildirSource"],
-    doc: "Follows the files of directories, line by line.",
-    keys: &[
-        Key::new("filegroups", KeyKind::Names, "Names of the groups.").required(),
-        Key::new("filegroups.*", KeyKind::Text, "An absolute path; what follows the last `/` is a regular expression for the whole name."),
-        Key::new("positionFile", KeyKind::Text, "Flume's position file. Not to be shared by two sources. Default: `~/.flume/taildir_position.json`."),
-        Key::new("headers.*.**", KeyKind::Text, "`headers.G.H`: header H of the events of group G."),
-        Key::new("byteOffsetHeader", KeyKind::Flag, "Sets the header `byteoffset` to the offset of the line.").or("false"),
-        Key::new("skipToEnd", KeyKind::Flag, "Starts at the end of files that are there at the start and not known yet.").or("false"),
-        Key::new("idleTimeout", KeyKind::Whole { min: 0, max: i32::MAX as i64, replaced: false }, "Milliseconds without growth before a file is closed; a last line without an end is taken then.")
-            .or("120000"),
-        Key::new("writePosInterval", KeyKind::Whole { min: 0, max: i32::MAX as i64, replaced: false }, "Milliseconds between two writes of the position file.").or("3000"),
-        Key::new("batchSize", KeyKind::Whole { min: 1, max: i32::MAX as i64, replaced: false }, "Lines in one transaction at most.").or("100"),
-        Key::new("maxBatchCount", KeyKind::Whole { min: 1, max: i64::MAX, replaced: true }, "Transactions from one file before the next file has its turn (here never more than 1000).")
-            .or("9223372036854775807"),
-        Key::new("fileHeader", KeyKind::Flag, "Sets a header to the path of the file.").or("false"),
-        Key::new("fileHeaderKey", KeyKind::Text, "The name of that header.").or("file"),
-        Key::new("cachePatternMatching", KeyKind::Flag, "Known and not needed: the kernel says when a directory changes.").or("true"),
-        Key::new("backoffSleepIncrement", KeyKind::Whole { min: 0, max: i64::MAX, replaced: false }, "Known and not needed: nothing sleeps between reads."),
-        Key::new("maxBackoffSleep", KeyKind::Whole { min: 0, max: i64::MAX, replaced: false }, "Known and not needed: nothing sleeps between reads."),
-    ],
-    batch_key: Some("batchSize"),
-    build: Build::Source(Placement::OwnThread, build),
-};
-
 /// Between two looks at everything. Also how often idle files are looked for, as in Flume.
 const SCAN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// As the former, where inotify is not to be had.
 const SCAN_INTERVAL_BLIND: Duration = Duration::from_secs(1);
-
-/// So that one busy file cannot keep the others waiting for ever.
-const TURN_BATCHES_MAX: u64 = 1000;
-
-struct Rules {
-    position_file: PathBuf,
-    byte_offset_header: bool,
-    file_header: Option<String>,
-    skip_to_end: bool,
-    idle_after: Duration,
-    save_every: Duration,
-    batch_events: usize,
-    turn_batches: u64,
-}
-
-struct Taildir {
-    groups: Vec<Group>,
-    rules: Rules,
-}
-
-fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
-    let named = |error: ComponentError| ComponentError(format!("{}: {error}", settings.name()));
-    let mut groups = Vec::new();
-    for name in settings.names("filegroups") {
-        let path = settings.required(&format!("filegroups.{name}"))?;
-        let prefix = format!("headers.{name}.");
-        let headers = settings
-            .with_prefix(&prefix)
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        groups.push(Group::new(name, path, headers).map_err(named)?);
-    }
-    let ms = |key| settings.whole(key).map(Duration::from_millis);
-    Ok(Box::new(Taildir {
-        groups,
-        rules: Rules {
-            position_file: position_file(settings)?,
-            byte_offset_header: settings.flag("byteOffsetHeader"),
-            file_header: settings
-                .flag("fileHeader")
-                .then(|| settings.text("fileHeaderKey").unwrap_or("file").to_owned()),
-            skip_to_end: settings.flag("skipToEnd"),
-            idle_after: ms("idleTimeout")?,
-            save_every: ms("writePosInterval")?,
-            batch_events: usize::try_from(settings.whole("batchSize")?).unwrap_or(usize::MAX),
-            turn_batches: settings.whole("maxBatchCount")?.min(TURN_BATCHES_MAX),
-        },
-    }))
-}
-
-fn position_file(settings: &Settings) -> Result<PathBuf, ComponentError> {
-    if let Some(path) = settings.text("positionFile") {
-        return Ok(path.into());
-    }
-    let home = std::env::var_os("HOME").ok_or_else(|| {
-        ComponentError(format!(
-            "{}: there is no HOME for the default of `positionFile`: set it",
-            settings.name()
-        ))
-    })?;
-    Ok(PathBuf::from(home).join(".flume/taildir_position.json"))
-}
 
 impl Source for Taildir {
     fn run(self: Box<Self>, cx: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
@@ -145,6 +59,8 @@ struct Running {
     /// When the position file is due, if positions have moved.
     save_at: Option<Instant>,
     save_failed: bool,
+    /// Directories that could not be watched or read when they were last looked at.
+    unreadable: BTreeSet<PathBuf>,
 }
 
 /// The agent stops.
@@ -183,7 +99,15 @@ impl Running {
             rules.skip_to_end,
         )
         .map_err(|error| failed("cannot read a directory", error))?;
-        Ok(Self { cx, rules, tails, watch, save_at: None, save_failed: false })
+        Ok(Self {
+            cx,
+            rules,
+            tails,
+            watch,
+            save_at: None,
+            save_failed: false,
+            unreadable: BTreeSet::new(),
+        })
     }
 
     async fn follow(&mut self) {
@@ -220,27 +144,34 @@ impl Running {
         }
     }
 
-    /// Takes in what the kernel said.
+    /// Takes in what the kernel said. One pass over the files, however many changes there are.
     fn apply(&mut self, changes: Vec<Change>) {
+        let mut touched = HashMap::new();
         let mut scans = BTreeSet::new();
         for change in changes {
-            match change {
-                Change::Written(directory, name) => {
-                    let mut tails = self.tails.files.values_mut();
-                    if let Some(tail) = tails.find(|tail| tail.lies_at(&directory, &name)) {
-                        tail.pending = true;
-                    } else if self.tails.group_of(&directory, &name).is_some() {
-                        scans.insert(directory);
-                    }
+            let (directory, name, named) = match change {
+                Change::Written(directory, name) => (directory, name, false),
+                Change::Named(directory, name) => (directory, name, true),
+                Change::Anything => {
+                    scans.extend(self.tails.directories());
+                    continue;
                 }
-                Change::Named(directory, name) => {
-                    let known =
-                        self.tails.files.values().any(|tail| tail.lies_at(&directory, &name));
-                    if known || self.tails.group_of(&directory, &name).is_some() {
-                        scans.insert(directory);
-                    }
-                }
-                Change::Anything => scans.extend(self.tails.directories()),
+            };
+            let path = directory.join(&name).into_os_string();
+            touched.entry(path).or_insert((directory, name, false)).2 |= named;
+        }
+        if touched.is_empty() && scans.is_empty() {
+            return;
+        }
+        for tail in self.tails.files.values_mut() {
+            if let Some((directory, _, named)) = touched.remove(tail.lies_at.as_os_str()) {
+                tail.pending = true;
+                scans.extend(named.then_some(directory));
+            }
+        }
+        for (directory, name, _) in touched.into_values() {
+            if self.tails.group_of(&directory, &name).is_some() {
+                scans.insert(directory);
             }
         }
         for directory in scans {
@@ -248,21 +179,33 @@ impl Running {
         }
     }
 
-    fn scan(&mut self, directory: &std::path::Path) {
-        if let Err(error) = self.tails.scan(directory) {
-            tracing::warn!(source = %self.cx.name, directory = %directory.display(), %error, "cannot read a directory");
+    fn scan(&mut self, directory: &Path) {
+        let scanned = self.tails.scan(directory);
+        self.note(directory, scanned);
+    }
+
+    /// Says once that a directory cannot be read, and once that it can be again.
+    fn note(&mut self, directory: &Path, result: std::io::Result<()>) {
+        match result {
+            Err(error) => {
+                if self.unreadable.insert(directory.to_owned()) {
+                    tracing::warn!(source = %self.cx.name, directory = %directory.display(), %error, "cannot read a directory");
+                }
+            }
+            Ok(()) => {
+                if self.unreadable.remove(directory) {
+                    tracing::info!(source = %self.cx.name, directory = %directory.display(), "directory read again");
+                }
+            }
         }
     }
 
     fn scan_all(&mut self) {
         for directory in self.tails.directories() {
             // A directory that was replaced needs a new watch.
-            if let Some(watch) = &mut self.watch
-                && let Err(error) = watch.add(&directory)
-            {
-                tracing::warn!(source = %self.cx.name, directory = %directory.display(), %error, "cannot watch a directory");
-            }
-            self.scan(&directory);
+            let watched = self.watch.as_mut().map_or(Ok(()), |watch| watch.add(&directory));
+            let scanned = self.tails.scan(&directory);
+            self.note(&directory, watched.and(scanned));
         }
         // The ones that have no name left.
         for tail in self.tails.files.values_mut().filter(|tail| tail.gone) {
@@ -372,7 +315,8 @@ impl Running {
             while self.read_batch(id, true).await? {}
             let Some(tail) = self.tails.files.get_mut(&id) else { continue };
             if tail.gone && tail.failures == 0 {
-                tracing::info!(source = %self.cx.name, file = %tail.path.display(), position = tail.position, "file is gone and read to its end");
+                tracing::info!(source = %self.cx.name, file = %tail.path.display(), position = tail.position,
+                    "file is gone and read to its end");
                 self.tails.forget(id);
             } else {
                 tail.close();
@@ -397,7 +341,8 @@ impl Running {
         let saved = position::save(&self.rules.position_file, &self.tails.rows());
         match &saved {
             Err(error) if !self.save_failed => {
-                tracing::error!(source = %self.cx.name, file = %self.rules.position_file.display(), %error, "cannot write the position file");
+                tracing::error!(source = %self.cx.name, file = %self.rules.position_file.display(), %error,
+                    "cannot write the position file");
             }
             Ok(()) if self.save_failed => {
                 tracing::info!(source = %self.cx.name, "the position file is written again")

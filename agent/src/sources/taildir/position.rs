@@ -118,7 +118,8 @@ pub(super) fn save(path: &Path, rows: &[Row]) -> io::Result<()> {
     file.write_all(render(rows).as_bytes())?;
     file.sync_data()?;
     fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Exactly as Gson prints it.
@@ -164,7 +165,11 @@ mod tests {
 
     #[test]
     fn the_position_file_is_flumes() {
-        let text = r#"[{"inode":2496272,"pos":12,"file":"/var/log/a.log"},{"inode":7,"pos":0,"file":"/var/log/b\u003d\u003cc\u003e\u0026\u0027d\u0027\\é"}]"#;
+        let text = [
+            r#"[{"inode":2496272,"pos":12,"file":"/var/log/a.log"},"#,
+            r#"{"inode":7,"pos":0,"file":"/var/log/b\u003d\u003cc\u003e\u0026\u0027d\u0027\\é"}]"#,
+        ]
+        .concat();
         assert_eq!(render(&rows()), text);
         assert_eq!(parse(text.as_bytes()), Ok(rows()));
         assert_eq!(parse(br#"[{"pos":3,"file":"/x","inode":9}]"#).unwrap()[0].inode, 9);

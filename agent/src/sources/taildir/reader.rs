@@ -11,7 +11,7 @@ use std::{
     fs::File,
     io,
     os::unix::{ffi::OsStrExt, fs::FileExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Instant, SystemTime},
 };
 
@@ -200,11 +200,6 @@ impl Tail {
         self.file = None;
         self.rewind(self.given);
     }
-
-    /// True if it lies at this path of the directory.
-    pub(super) fn lies_at(&self, directory: &Path, name: &OsStr) -> bool {
-        self.lies_at.parent() == Some(directory) && self.lies_at.file_name() == Some(name)
-    }
 }
 
 fn without_cr(body: Bytes) -> Bytes {
@@ -217,7 +212,7 @@ fn without_cr(body: Bytes) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, io::Write};
+    use std::{fs, io::Write, path::Path};
 
     fn tail(path: &Path) -> Tail {
         Tail::new(path.to_owned(), 0, &Look::at(path).unwrap().unwrap(), 0)

@@ -124,7 +124,8 @@ impl Tails {
                 }
                 Some(path) => {
                     if tail.lies_at != path {
-                        tracing::info!(source = %self.source, from = %tail.path.display(), to = %path.display(), "file renamed, followed to its end");
+                        tracing::info!(source = %self.source, from = %tail.path.display(), to = %path.display(),
+                            "file renamed, followed to its end");
                     }
                     tail.lies_at = path;
                     tail.gone = true;

@@ -1,6 +1,11 @@
 use super::*;
 use crate::testing::{Collector, Running as Source};
-use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 struct Dir(tempfile::TempDir);
 

@@ -161,17 +161,28 @@ fn bytes_that_are_no_text_stay_as_they_are() {
 
 proptest! {
     #[test]
-    fn no_message_makes_it_panic(text in r"<[0-9]{0,4}>1? ?([0-9T:.+Z-]{0,30}|[A-Z][a-z]{2} [ 0-9]{1,3} [0-9:]{5,9}) [a-z-]{0,3} .{0,9}\n") {
-        events("timestamp", text.as_bytes(), Timestamp::now());
+    fn no_message_makes_it_panic(
+        stamp in "[0-9T:.+Z-]{0,30}|[A-Z][a-z]{2} [ 0-9]{1,3} [0-9:]{5,9}",
+        rest in r"[a-z-]{0,3} .{0,9}",
+        priority in "[0-9]{0,4}",
+    ) {
+        for version in ["", "1 "] {
+            let text = format!("<{priority}>{version}{stamp} {rest}\n");
+            events("timestamp", text.as_bytes(), Timestamp::now());
+        }
     }
 
     #[test]
     fn no_number_in_a_time_makes_it_panic(
-        numbers in prop::collection::vec(0_u32..100, 7), year in 0_u32..10_000, fraction in 0_u32..1_000_000, sign in prop::sample::select(&["+", "-"][..])
+        numbers in prop::collection::vec(0_u32..100, 7),
+        year in 0_u32..10_000,
+        fraction in 0_u32..1_000_000,
+        sign in prop::sample::select(&["+", "-"][..]),
     ) {
         let [month, day, hour, minute, second, hours, minutes] = numbers[..] else { unreachable!() };
-        let stamp = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction}{sign}{hours:02}:{minutes:02}");
-        let event = event("none", &format!("<10>1 {stamp} h x\n"));
+        let date = format!("{year:04}-{month:02}-{day:02}");
+        let time = format!("{hour:02}:{minute:02}:{second:02}.{fraction}{sign}{hours:02}:{minutes:02}");
+        let event = event("none", &format!("<10>1 {date}T{time} h x\n"));
         prop_assert_eq!(body(&event), "x");
     }
 }
