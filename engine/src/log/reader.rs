@@ -10,7 +10,7 @@ use crate::{
     io::{File, Vfs, read_exact_or_end},
 };
 use bytes::Bytes;
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
 
 /// How much is read at once: large enough that a spinning disk streams, small enough to be nothing in memory.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -152,15 +152,24 @@ impl SegmentReader {
         Ok(Found::Frame(Frame { header, ptr: FramePtr { segment: self.segment, offset }, body }))
     }
 
+    /// True if frame `lsn` lies at `offset` on a second look at the file.
+    ///
+    /// # Errors
+    /// As [`frame`](Self::frame).
+    pub(crate) fn holds_by_now(&mut self, offset: u64, lsn: Lsn) -> Result<bool> {
+        self.window = Bytes::new();
+        Ok(matches!(self.frame(offset)?, Found::Frame(frame) if frame.header.lsn == lsn))
+    }
+
     /// Calls `found` with each sound header of this segment at or behind `offset`, wherever it lies. Bytes of an old donor carry other
-    /// salts, and payload cannot guess one.
+    /// salts, and payload cannot guess one. `found` says when it has seen enough.
     ///
     /// # Errors
     /// `Io`.
     pub(crate) fn search(
         &mut self,
         offset: u64,
-        mut found: impl FnMut(u64, &FrameHeader),
+        mut found: impl FnMut(u64, &FrameHeader) -> ControlFlow<()>,
     ) -> Result<()> {
         let salt = self.salt.to_le_bytes();
         let mut at = offset.next_multiple_of(FRAME_ALIGN as u64);
@@ -185,8 +194,9 @@ impl SegmentReader {
                         .and_then(|rest| rest.first_chunk::<FRAME_HEADER_LEN>());
                     if let Some(Ok(header)) =
                         bytes.map(|bytes| FrameHeader::decode(bytes, self.salt))
+                        && found(here, &header).is_break()
                     {
-                        found(here, &header);
+                        return Ok(());
                     }
                 }
             }
