@@ -147,10 +147,13 @@ impl Slot {
     fn answer(&self, answer: Result<Committed, CommitError>) {
         let mut state = self.state.lock();
         state.answer = Some(answer);
-        if let Some(waker) = state.waker.take() {
+        let waker = state.waker.take();
+        self.changed.notify_one();
+        drop(state);
+        // Under no lock: a waker may drop the future that it wakes.
+        if let Some(waker) = waker {
             waker.wake();
         }
-        self.changed.notify_one();
     }
 }
 
