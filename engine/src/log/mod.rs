@@ -62,6 +62,8 @@ pub(crate) trait Apply: Send + std::marker::Sync {
     fn apply(&self, frame: &Frame) -> Result<()>;
     /// The state now, as bytes: what a new segment begins with.
     fn image(&self) -> Vec<u8>;
+    /// The log has stopped itself: no frame will come any more, and who waits for one must hear of it.
+    fn stopped(&self) {}
 }
 
 /// An open log.
@@ -187,6 +189,7 @@ impl Log {
             error.as_poison()
         });
         self.group.stop(poison);
+        self.apply.stopped();
         poison.clone()
     }
 
