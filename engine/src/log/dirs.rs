@@ -58,13 +58,14 @@ impl Directories {
             vfs.create_dir(dir)
                 .map_err(|error| Error::io("cannot make the directory", dir, error))?;
             locks.push(lock(&*vfs, dir)?);
+            // Before anything is built on what the listing shows, manifests included.
+            vfs.sync_dir(dir)
+                .map_err(|error| Error::io("cannot sync the directory", dir, error))?;
         }
         let identity = Identity { vfs: &*vfs, home, data: &data, all: &all };
         let log_id = identity.settle()?;
         let mut warnings = Vec::new();
         for dir in &all {
-            vfs.sync_dir(dir)
-                .map_err(|error| Error::io("cannot sync the directory", dir, error))?;
             match vfs
                 .medium(dir)
                 .map_err(|error| Error::io("cannot look at the file system", dir, error))?
