@@ -47,6 +47,7 @@ mod error;
 mod event;
 mod format;
 mod ids;
+mod inspect;
 pub mod io;
 mod log;
 mod options;
@@ -60,6 +61,11 @@ pub use error::{CommitError, Error, ErrorKind, Result};
 pub use event::{Event, Headers};
 pub use format::FORMAT_VERSION;
 pub use ids::{EventSeq, FramePtr, Lsn, SegmentId};
+pub use inspect::{
+    CheckpointContent, CheckpointInfo, DirectoryInfo, EventInfo, EventRow, Finding, FrameInfo,
+    FrameRow, Hole, Inspector, Position, Progress, SegmentInfo, Severity, StateInfo, Summary,
+    Verification, Verify, Which,
+};
 pub use log::{
     Committed, Consequence, ImageSource, RecoveryReport, Ticket, VERDICTS, Verdict, VerdictRow,
     Wal, WalRecord,

@@ -70,6 +70,20 @@ pub enum LockAttempt {
     },
 }
 
+/// Who holds the lock of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody: no process has the log open.
+    Nobody,
+    /// A process; its pid as far as the lock file tells.
+    Process {
+        /// The holder.
+        pid: Option<u32>,
+    },
+    /// This world does not say.
+    Unknown,
+}
+
 /// What a directory lies on, as far as it matters to a durable log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Medium {
@@ -94,6 +108,14 @@ pub trait Vfs: Send + ::std::marker::Sync {
     /// # Errors
     /// If the lock file cannot be made; a lock held by somebody else is not an error.
     fn lock(&self, dir: &Path) -> io::Result<LockAttempt>;
+
+    /// Who holds the lock of `dir`. Takes no lock and makes no file, so that asking never disturbs an agent that is starting.
+    ///
+    /// # Errors
+    /// If the lock file is there and cannot be asked.
+    fn holder(&self, _dir: &Path) -> io::Result<Holder> {
+        Ok(Holder::Unknown)
+    }
 
     /// Makes the entries of `dir` durable as they are now. Only recovery calls this: what a killed predecessor renamed without a sync
     /// shows in a listing and may vanish at the next power cut (rule N1).

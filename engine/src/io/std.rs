@@ -5,7 +5,7 @@
     reason = "this is the module that the others are sent to"
 )]
 
-use super::{File, LockAttempt, Medium, Sync, Vfs, sys};
+use super::{File, Holder, LockAttempt, Medium, Sync, Vfs, sys};
 use rustix::{fs, io::Errno, rand};
 use std::{
     ffi::OsString,
@@ -110,6 +110,13 @@ fn discard<T>(path: &Path, answer: io::Result<T>) -> io::Result<T> {
     answer.inspect_err(|_| drop(std::fs::remove_file(path)))
 }
 
+/// What the holder of a lock file wrote into it.
+fn pid_in(file: &std::fs::File) -> Option<u32> {
+    let mut pid = String::new();
+    Read::take(file, 16).read_to_string(&mut pid).ok()?;
+    pid.trim().parse().ok()
+}
+
 impl Vfs for StdVfs {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let missing: Vec<&Path> = dir
@@ -137,13 +144,22 @@ impl Vfs for StdVfs {
             Err(error) => return Err(error),
         };
         if !taken {
-            let mut pid = String::new();
-            let read = Read::take(&file, 16).read_to_string(&mut pid);
-            return Ok(LockAttempt::Held { pid: read.ok().and_then(|_| pid.trim().parse().ok()) });
+            return Ok(LockAttempt::Held { pid: pid_in(&file) });
         }
         file.set_len(0)?;
         write!(file, "{}", std::process::id())?;
         Ok(LockAttempt::Taken(Box::new(file)))
+    }
+
+    fn holder(&self, dir: &Path) -> io::Result<Holder> {
+        let file = match std::fs::File::open(dir.join(LOCK_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
+            file => file?,
+        };
+        Ok(match sys::lock::is_locked(&file)? {
+            true => Holder::Process { pid: pid_in(&file) },
+            false => Holder::Nobody,
+        })
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -319,6 +335,19 @@ mod tests {
         );
         drop(first);
         assert!(matches!(vfs.lock(dir.path()).unwrap(), LockAttempt::Taken(_)));
+    }
+
+    #[test]
+    fn asking_for_the_holder_takes_nothing_and_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = StdVfs::default();
+        assert_eq!(vfs.holder(dir.path()).unwrap(), Holder::Nobody);
+        assert!(vfs.list(dir.path()).unwrap().is_empty());
+        let lock = vfs.lock(dir.path()).unwrap();
+        let me = Holder::Process { pid: Some(std::process::id()) };
+        assert_eq!(vfs.holder(dir.path()).unwrap(), me);
+        drop(lock);
+        assert_eq!(vfs.holder(dir.path()).unwrap(), Holder::Nobody);
     }
 
     #[test]

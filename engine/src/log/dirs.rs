@@ -86,7 +86,11 @@ impl Directories {
     }
 }
 
-fn refuse_flume(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+/// Refuses a directory that Apache Flume made.
+///
+/// # Errors
+/// `NotAChannel`, `Io`; a directory that is not there is none of these.
+pub(crate) fn refuse_flume(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     match vfs.list(dir) {
         Ok(names) if names::is_flume(&names) => Err(Error::new(
             ErrorKind::NotAChannel,

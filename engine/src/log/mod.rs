@@ -20,11 +20,11 @@ pub use recover::{ImageSource, RecoveryReport};
 pub use verdict::{Consequence, VERDICTS, Verdict, VerdictRow};
 pub use wal::{Wal, WalRecord};
 
-pub(crate) use dirs::{Directories, read_manifest};
+pub(crate) use dirs::{Directories, read_manifest, refuse_flume};
 pub(crate) use group::{Hold, Request, Slot};
 pub(crate) use reader::{Cursor, Found, Neighbourhood, SegmentReader, Step, next_frame};
-pub(crate) use recover::{Candidate, image_of, open};
-pub(crate) use scan::{Scan, Start, scan};
+pub(crate) use recover::{Candidate, choose_image, image_of, open};
+pub(crate) use scan::{Damage, Scan, Start, Visit, scan};
 pub(crate) use segments::{Listing, Segment, Segments, read_segment_header};
 
 use crate::{

@@ -51,6 +51,11 @@ impl Name {
             _ => Self::Other,
         }
     }
+
+    /// True for what shows that a log lies in the directory.
+    pub(crate) fn is_content(self) -> bool {
+        matches!(self, Self::Segment(_) | Self::Checkpoint(_) | Self::Manifest)
+    }
 }
 
 /// A number as we print it: `007` is not a name of ours.

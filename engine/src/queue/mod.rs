@@ -5,7 +5,7 @@ mod leases;
 mod recover;
 mod state;
 
-pub(crate) use checkpoint::Checkpoints;
+pub(crate) use checkpoint::{Checkpoints, read_checkpoints};
 pub(crate) use leases::{Lease, Queue};
 pub(crate) use recover::open;
 pub(crate) use state::{Change, State};

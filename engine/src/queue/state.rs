@@ -49,19 +49,29 @@ pub(crate) enum Change {
 
 impl Default for State {
     fn default() -> Self {
+        Self::empty_at(EventSeq::default())
+    }
+}
+
+impl State {
+    /// An empty queue whose next event is `seq`.
+    pub(crate) fn empty_at(seq: EventSeq) -> Self {
         Self {
-            next_seq: EventSeq::new(0),
-            head: EventSeq::new(0),
+            next_seq: seq,
+            head: seq,
             head_frame: FramePtr { segment: SegmentId::new(0), offset: 0 },
             taken: BTreeMap::new(),
             taken_count: 0,
             marks: BTreeMap::new(),
         }
     }
-}
 
-impl State {
-    /// The only function that changes durable state: live after a frame is durable, and in recovery.
+    /// Counts the events up to `seq` as put, though their frames cannot be read. For tools that go on behind damage.
+    pub(crate) fn pass_to(&mut self, seq: EventSeq) {
+        self.next_seq = self.next_seq.max(seq);
+    }
+
+    /// The only function that changes durable state of an open queue: live after a frame is durable, and in recovery.
     ///
     /// # Errors
     /// `Corrupt` if the frame contradicts the state: then it was not our own writer that made it, or there is a bug.

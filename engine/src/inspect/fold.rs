@@ -1,0 +1,178 @@
+//! The state of a queue, as far as it can be told: the fold of recovery, which here goes on behind damage.
+
+use super::{
+    finding::{Finding, Severity},
+    rows::{Hole, StateInfo},
+    view::View,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    format::{LogImage, SEGMENT_HEADER_LEN},
+    ids::{EventSeq, FramePtr, Lsn},
+    io::Vfs,
+    log::{Frame, ImageSource, Start, Verdict, choose_image},
+    queue::State,
+};
+
+/// The image of a bare log is one number; that of a queue begins with six.
+const BARE_IMAGE_BYTES: usize = 8;
+
+/// A state, and the frame after which it holds.
+#[derive(Clone)]
+pub(super) struct Fold {
+    pub(super) state: State,
+    pub(super) lsn: Lsn,
+    /// False if frames on the way could not be read: then what is owed is an upper bound.
+    pub(super) exact: bool,
+}
+
+impl Fold {
+    /// Adds a frame.
+    ///
+    /// # Errors
+    /// `Corrupt` if it contradicts the state, which then leaves it out.
+    pub(super) fn apply(&mut self, frame: &Frame) -> Result<()> {
+        self.lsn = frame.header.lsn;
+        let applied = self.state.apply(frame).map(drop);
+        if applied.is_err() {
+            self.exact = false;
+            self.state.pass_to(frame.header.next_item());
+        }
+        applied
+    }
+
+    /// Passes frames that cannot be read. What they put is owed; what they took is not known.
+    pub(super) fn pass(&mut self, hole: &Hole) {
+        self.lsn = self.lsn.max(hole.lsns.1.previous());
+        if let Some((_, end)) = hole.events {
+            self.state.pass_to(end);
+        }
+        self.exact &= hole.is_image() || hole.kind.as_deref() == Some("put");
+    }
+
+    /// Takes over the state of an image where its own is not exact.
+    pub(super) fn mend(&mut self, image: &Frame) {
+        if !self.exact
+            && let Some(state) = state_of(image)
+        {
+            *self = Self { state, lsn: image.header.lsn, exact: true };
+        }
+    }
+
+    /// How many of the events from `first` to `end` are owed.
+    pub(super) fn owed_between(&self, first: EventSeq, end: EventSeq) -> u64 {
+        let (mut owed, mut from) = (0, first);
+        while let Some((run, run_end)) = self.state.owed_run(from).filter(|(run, _)| *run < end) {
+            owed += run_end.min(end).get() - run.get();
+            from = run_end;
+        }
+        owed
+    }
+
+    pub(super) fn info(&self) -> StateInfo {
+        StateInfo {
+            lsn: self.lsn,
+            owed: self.state.owed(),
+            head: self.state.head(),
+            next_seq: self.state.next_seq(),
+            taken: self.state.taken_ranges().collect(),
+            marks: self.state.marks().iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            exact: self.exact,
+        }
+    }
+
+    /// True if `other` says the same of every event and mark. Where the frames lie is a hint, and may differ.
+    pub(super) fn agrees_with(&self, other: &State) -> bool {
+        let mine = &self.state;
+        mine.next_seq() == other.next_seq()
+            && mine.head() == other.head()
+            && mine.taken_ranges().eq(other.taken_ranges())
+            && mine.marks() == other.marks()
+    }
+}
+
+/// The state in an image frame; `None` for a bare log's.
+pub(super) fn state_of(image: &Frame) -> Option<State> {
+    let image = LogImage::decode(&image.body).ok()?;
+    State::from_image(&image.owner).ok()
+}
+
+/// What a reading of the log begins with.
+pub(super) struct Begin {
+    /// `None` in a bare log.
+    pub(super) fold: Option<Fold>,
+    pub(super) source: ImageSource,
+    pub(super) start: Start,
+    /// Images that cannot be used.
+    pub(super) passed_over: Vec<Finding>,
+}
+
+/// The newest image at or below `ceiling` that can be used, chosen as a restart chooses it. `None` if there are no segments.
+///
+/// # Errors
+/// `NewerFormat`, `Io`.
+pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<Begin>> {
+    let Some(oldest) = view.segments.oldest() else { return Ok(None) };
+    let candidates = view.checkpoints.iter().map(|(_, candidate)| candidate.clone()).collect();
+    let mut fold = None;
+    let mut restore = |image: Option<&LogImage>| {
+        fold = match image {
+            None => Some(Fold { state: State::default(), lsn: Lsn::default(), exact: true }),
+            Some(image) if image.lsn > ceiling => {
+                return Err(Error::new(ErrorKind::InvalidOptions, "newer than what is asked for"));
+            }
+            Some(image) if image.owner.len() == BARE_IMAGE_BYTES => None,
+            Some(image) => {
+                let state = State::from_image(&image.owner)?;
+                Some(Fold { state, lsn: image.lsn, exact: true })
+            }
+        };
+        Ok(image.map_or(Lsn::default(), |image| image.lsn))
+    };
+    let mut passed_over = Vec::new();
+    let chosen =
+        choose_image(vfs, &view.segments, candidates, &mut restore, &mut |source, error| {
+            if error.kind() != &ErrorKind::InvalidOptions {
+                passed_over.push(unusable(source, &error));
+            }
+        });
+    let (source, start) = match chosen {
+        Ok(chosen) => (chosen.source, chosen.start),
+        Err(error) if error.kind() == &ErrorKind::Corrupt => {
+            let after = oldest.header.first_lsn.previous();
+            let state = State::empty_at(oldest.header.first_item);
+            fold = Some(Fold { state, lsn: after, exact: false });
+            let place = FramePtr { segment: oldest.header.id, offset: SEGMENT_HEADER_LEN as u64 };
+            passed_over.push(
+                Finding::new(
+                    "FC2404",
+                    Severity::Error,
+                    Some(Verdict::J),
+                    "no checkpoint and no image can be read, and older segments are gone",
+                )
+                .in_file(&oldest.path)
+                .stake(
+                    "which events were taken is not known: all that can be read are listed as owed",
+                ),
+            );
+            (ImageSource::Nothing, Start { after, place, image_lsn: after })
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Begin { fold, source, start, passed_over }))
+}
+
+fn unusable(source: &ImageSource, error: &Error) -> Finding {
+    let (code, file) = match source {
+        ImageSource::Checkpoint(path) => ("FC2401", Some(path.as_path())),
+        _ => ("FC2404", error.file()),
+    };
+    let code = if error.what().contains("which is not there") { "FC2407" } else { code };
+    let finding = Finding::new(code, Severity::Warn, Some(Verdict::I), error.what()).stake(
+        "nothing is lost: an older one, or an image in the log, serves; a restart reads more",
+    );
+    match file {
+        Some(file) => finding.in_file(file),
+        None => finding,
+    }
+}

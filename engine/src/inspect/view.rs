@@ -1,0 +1,71 @@
+//! What lies in the directories at one moment, while somebody may be changing them.
+
+use super::{finding::Finding, places::Places};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    io::Vfs,
+    log::{Candidate, Listing, Segments},
+    queue::read_checkpoints,
+};
+use std::{error::Error as _, io, path::PathBuf};
+
+/// How often a directory that changes under the reader is listed anew before it is taken as it is.
+pub(super) const TRIES: usize = 16;
+
+/// Segments and checkpoints.
+#[derive(Clone)]
+pub(super) struct View {
+    pub(super) segments: Segments,
+    /// Newest first.
+    pub(super) checkpoints: Vec<(u64, Candidate)>,
+    pub(super) temporary: Vec<PathBuf>,
+    /// Files that cannot be used, and gaps.
+    pub(super) problems: Vec<Finding>,
+}
+
+impl View {
+    /// Lists and reads. A problem counts only if a second look finds it too: between two directories, or between a listing and an
+    /// open, an agent may have removed a segment.
+    ///
+    /// # Errors
+    /// `NewerFormat`, `Io`.
+    pub(super) fn read(vfs: &dyn Vfs, places: &Places) -> Result<Self> {
+        let mut before: Option<Vec<Finding>> = None;
+        let mut last_error = None;
+        for _ in 0..TRIES {
+            match Self::look(vfs, places) {
+                Ok(view) if view.problems.is_empty() => return Ok(view),
+                Ok(view) if before.as_ref() == Some(&view.problems) => return Ok(view),
+                Ok(view) => before = Some(view.problems),
+                Err(error) if is_gone(&error) => last_error = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last_error.unwrap_or_else(|| {
+            Error::new(ErrorKind::Io, "the directory changes faster than it can be listed")
+                .in_file(&places.home)
+        }))
+    }
+
+    fn look(vfs: &dyn Vfs, places: &Places) -> Result<Self> {
+        let mut problems = Vec::new();
+        let listing = Listing::gather(vfs, &places.home, &places.data, &mut |error| {
+            if matches!(error.kind(), ErrorKind::Corrupt) {
+                problems.push(Finding::of_file(&error));
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })?;
+        let checkpoints = read_checkpoints(vfs, listing.checkpoints)?;
+        Ok(Self { segments: listing.segments, checkpoints, temporary: listing.temporary, problems })
+    }
+}
+
+/// True if a file is not there any more.
+pub(super) fn is_gone(error: &Error) -> bool {
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+}
