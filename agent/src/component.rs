@@ -9,11 +9,12 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 /// A future behind a pointer: components are objects, because a registry builds them.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -47,7 +48,8 @@ pub enum Retry {
 
 /// Where a source puts its batches: interceptors, selector and one transaction for each channel stand behind it.
 pub trait Put: Send + Sync {
-    /// Delivers `batch` to all its channels; it is empty when this returns `Ok`.
+    /// Delivers `batch` to all its channels. It is empty afterwards in any case: a caller that wants to try again keeps what it needs
+    /// to make the batch anew, because interceptors have seen this one.
     fn put<'a>(
         &'a self,
         batch: &'a mut PutBatch,
@@ -67,14 +69,22 @@ pub struct SourceContext {
     pub pipeline: Arc<dyn Put>,
     /// Fires when it shall end.
     pub stop: Stop,
-    /// See [`SourceContext::ready`].
-    pub ready: Arc<Notify>,
+    /// See [`SourceContext::ready`] and [`SourceContext::listening`].
+    pub on_ready: OnReady,
 }
 
+/// Hears that a source is ready, and at which address it listens, if it does.
+pub type OnReady = Arc<dyn Fn(Option<SocketAddr>) + Send + Sync>;
+
 impl SourceContext {
-    /// To be called once input can arrive: bound, opened, spawned.
+    /// To be called once input can arrive: opened, spawned.
     pub fn ready(&self) {
-        self.ready.notify_one();
+        (self.on_ready)(None);
+    }
+
+    /// To be called instead by a source that is bound: port 0 in a conf means that the system chose one.
+    pub fn listening(&self, address: SocketAddr) {
+        (self.on_ready)(Some(address));
     }
 }
 
@@ -390,13 +400,15 @@ pub struct Key {
     pub secret: bool,
     /// One sentence; units and the difference to Flume, if any.
     pub doc: &'static str,
+    /// It is accepted and does nothing: what a conf that sets it is told.
+    pub ignored: Option<&'static str>,
 }
 
 impl Key {
     /// An optional key without a default.
     #[must_use]
     pub const fn new(pattern: &'static str, kind: KeyKind, doc: &'static str) -> Self {
-        Self { pattern, kind, default: None, required: false, secret: false, doc }
+        Self { pattern, kind, default: None, required: false, secret: false, doc, ignored: None }
     }
 
     /// With a default.
@@ -417,6 +429,13 @@ impl Key {
     #[must_use]
     pub const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    /// Accepted without effect; a conf that sets it is told why.
+    #[must_use]
+    pub const fn ignored(mut self, why: &'static str) -> Self {
+        self.ignored = Some(why);
         self
     }
 

@@ -1,2 +1,7 @@
 //! The `fchannel` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fchannel_agent::cli::main()
+}

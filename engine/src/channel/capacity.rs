@@ -249,12 +249,11 @@ mod tests {
         capacity.occupy(1);
         let waiting = capacity.ask(1);
         let other = Arc::clone(&capacity);
-        let closer = std::thread::spawn(move || other.close());
-        assert_eq!(
-            waiting.wait_until(Instant::now() + Duration::from_secs(10)),
-            Some(Decision::Closed)
-        );
-        closer.join().unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(move || other.close());
+            let deadline = Instant::now() + Duration::from_secs(10);
+            assert_eq!(waiting.wait_until(deadline), Some(Decision::Closed));
+        });
         assert_eq!(now(capacity.ask(1)), Some(Decision::Closed));
     }
 }

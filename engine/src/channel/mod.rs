@@ -21,7 +21,7 @@ use bytes::Bytes;
 use capacity::{Asked, Capacity, Decision};
 use std::{
     future::poll_fn,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -111,6 +111,11 @@ impl Apply for Owner {
     fn image(&self) -> Vec<u8> {
         self.queue.image()
     }
+
+    fn stopped(&self) {
+        self.capacity.close();
+        self.ready.tell_all();
+    }
 }
 
 /// How a channel is doing.
@@ -138,8 +143,12 @@ impl Channel {
     /// # Errors
     /// `Locked`; `NotAChannel` if a directory is missing or somebody else's; `NewerFormat`; `Corrupt` if what was durable is damaged, with
     /// the place; `InvalidOptions`; `DiskFull`; `Io`.
-    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Self::open_on(Arc::new(StdVfs::default()), dir.as_ref(), options)
+    pub fn open(dir: impl AsRef<Path>, mut options: Options) -> Result<Self> {
+        // The manifests name the directories to tools that run elsewhere.
+        for path in &mut options.data_dirs {
+            *path = absolute(path)?;
+        }
+        Self::open_on(Arc::new(StdVfs::default()), &absolute(dir.as_ref())?, options)
     }
 
     /// As [`open`](Self::open), in another world: on a simulated disk, say.
@@ -362,7 +371,7 @@ impl Channel {
     }
 
     /// Finishes commits that were submitted, writes the frame that vouches for the last of them and a checkpoint, and ends. Calls on
-    /// clones answer `Closed` from then on; the directories are unlocked when the last transaction is gone.
+    /// clones answer `Closed` from then on; the directories are unlocked when the last clone and the last transaction are gone.
     ///
     /// Dropping the last clone ends too, without vouching frame and checkpoint: the next open reads a little more.
     ///
@@ -442,6 +451,10 @@ impl std::fmt::Debug for Channel {
             .field("dir", &self.shared().log.dirs().home)
             .finish_non_exhaustive()
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::io("this is not a path", path, error))
 }
 
 fn milliseconds(time: Duration) -> u64 {

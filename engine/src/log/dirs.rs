@@ -83,22 +83,6 @@ impl Directories {
         }
         Ok(Self { vfs, home: home.to_path_buf(), data, log_id, warnings, _locks: locks })
     }
-
-    /// The names in `dir` that are ours.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub(crate) fn names(&self, dir: &Path) -> Result<Vec<(Name, PathBuf)>> {
-        let names = self
-            .vfs
-            .list(dir)
-            .map_err(|error| Error::io("cannot list the directory", dir, error))?;
-        Ok(names
-            .into_iter()
-            .map(|name| (Name::parse(&name), dir.join(name)))
-            .filter(|(name, _)| *name != Name::Other)
-            .collect())
-    }
 }
 
 fn refuse_flume(vfs: &dyn Vfs, dir: &Path) -> Result<()> {

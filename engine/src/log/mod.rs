@@ -62,6 +62,8 @@ pub(crate) trait Apply: Send + std::marker::Sync {
     fn apply(&self, frame: &Frame) -> Result<()>;
     /// The state now, as bytes: what a new segment begins with.
     fn image(&self) -> Vec<u8>;
+    /// The log has stopped itself: who waits for something is to be told.
+    fn stopped(&self) {}
 }
 
 /// An open log.
@@ -158,14 +160,10 @@ impl Log {
     fn lead(&self) {
         // Dropped last to first: poisoned, then answered, then handed over.
         let _hand_over = OnDrop(|| self.group.hand_over());
-        let unwound = Error::new(
-            ErrorKind::Poisoned,
-            "a thread panicked while it led a group of commits: this is a bug",
-        );
-        let mut flight = self.group.take(unwound.clone());
+        let mut flight = self.group.take(unwound());
         let _poison = OnDrop(|| {
             if std::thread::panicking() {
-                self.poison(&unwound);
+                self.poison(&unwound());
             }
         });
         if flight.frames().is_empty() {
@@ -187,6 +185,7 @@ impl Log {
             error.as_poison()
         });
         self.group.stop(poison);
+        self.apply.stopped();
         poison.clone()
     }
 
@@ -318,7 +317,7 @@ impl Log {
         let segment = segment.ok_or_else(|| {
             Error::corrupt(format!("segment {} is gone, though events in it are owed", ptr.segment))
         })?;
-        match SegmentReader::open(&*self.dirs.vfs, &segment)?.frame(ptr.offset)? {
+        match SegmentReader::open_for_one(&*self.dirs.vfs, &segment)?.frame(ptr.offset)? {
             Found::Frame(frame) => Ok(frame),
             _ => Err(Error::corrupt("@H: a frame that was durable is damaged")
                 .in_file(&segment.path)
@@ -361,7 +360,7 @@ impl Log {
         let here = neighbourhood(&self.segments.lock(), hint.segment);
         if let Some(here) = here
             && let Some(header) =
-                SegmentReader::open(&*self.dirs.vfs, &here.segment)?.header(hint.offset)?
+                SegmentReader::open_for_one(&*self.dirs.vfs, &here.segment)?.header(hint.offset)?
             && header.first_item <= seq
             && here.void_above.is_none_or(|cut| header.lsn <= cut)
         {
@@ -413,8 +412,17 @@ impl Log {
     /// The error that poisoned the log, now or before.
     pub(crate) fn finish(&self) -> Result<()> {
         self.group.stop(&closed());
-        while self.lead_once() {}
-        self.exclusively(|writer| writer.vouch(self))
+        self.exclusively(|writer| {
+            loop {
+                let mut flight = self.group.take(unwound());
+                if flight.frames().is_empty() {
+                    return writer.vouch(self);
+                }
+                writer
+                    .commit(self, &mut flight)
+                    .inspect_err(|error| flight.fail_with(&error.as_poison()))?;
+            }
+        })
     }
 
     /// Ends the committer thread. Frames that wait are finished first, unless the log is poisoned.
@@ -433,6 +441,14 @@ impl Log {
             ));
         }
     }
+}
+
+/// What the frames of a leader get that unwound.
+fn unwound() -> Error {
+    Error::new(
+        ErrorKind::Poisoned,
+        "a thread panicked while it led a group of commits: this is a bug",
+    )
 }
 
 fn closed() -> Error {

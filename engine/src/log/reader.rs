@@ -10,10 +10,12 @@ use crate::{
     io::{File, Vfs, read_exact_or_end},
 };
 use bytes::Bytes;
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
 
 /// How much is read at once: large enough that a spinning disk streams, small enough to be nothing in memory.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How much is read for a single frame: its header, and its body if it is small.
+const ONE_FRAME_BYTES: usize = 16 << 10;
 
 /// What lies at an offset of a segment.
 #[derive(Clone, Debug)]
@@ -36,6 +38,7 @@ pub(crate) struct SegmentReader {
     file_len: u64,
     /// Nothing behind it is kept: it is not written yet, and will be other than it is now.
     limit: u64,
+    chunk_bytes: usize,
     window_start: u64,
     window: Bytes,
 }
@@ -57,9 +60,18 @@ impl SegmentReader {
             salt,
             file_len: 0,
             limit: u64::MAX,
+            chunk_bytes: CHUNK_BYTES,
             window_start: 0,
             window: Bytes::new(),
         })
+    }
+
+    /// Opens `segment` to read a frame here and there, not to go on from one.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn open_for_one(vfs: &dyn Vfs, segment: &Segment) -> Result<Self> {
+        Ok(Self { chunk_bytes: ONE_FRAME_BYTES, ..Self::open(vfs, segment)? })
     }
 
     /// The segment's id.
@@ -93,7 +105,7 @@ impl SegmentReader {
         }
         let left = usize::try_from(self.file_len.min(self.limit).saturating_sub(offset))
             .unwrap_or(usize::MAX);
-        let mut chunk = vec![0; len.max(CHUNK_BYTES).min(left)];
+        let mut chunk = vec![0; len.max(self.chunk_bytes).min(left)];
         let read = read_exact_or_end(&*self.file, offset, &mut chunk)
             .map_err(|error| Error::io("cannot read the segment", &self.path, error).at(offset))?;
         chunk.truncate(read);
@@ -140,15 +152,24 @@ impl SegmentReader {
         Ok(Found::Frame(Frame { header, ptr: FramePtr { segment: self.segment, offset }, body }))
     }
 
+    /// True if frame `lsn` lies at `offset` on a second look at the file.
+    ///
+    /// # Errors
+    /// As [`frame`](Self::frame).
+    pub(crate) fn holds_by_now(&mut self, offset: u64, lsn: Lsn) -> Result<bool> {
+        self.window = Bytes::new();
+        Ok(matches!(self.frame(offset)?, Found::Frame(frame) if frame.header.lsn == lsn))
+    }
+
     /// Calls `found` with each sound header of this segment at or behind `offset`, wherever it lies. Bytes of an old donor carry other
-    /// salts, and payload cannot guess one.
+    /// salts, and payload cannot guess one. `found` says when it has seen enough.
     ///
     /// # Errors
     /// `Io`.
     pub(crate) fn search(
         &mut self,
         offset: u64,
-        mut found: impl FnMut(u64, &FrameHeader),
+        mut found: impl FnMut(u64, &FrameHeader) -> ControlFlow<()>,
     ) -> Result<()> {
         let salt = self.salt.to_le_bytes();
         let mut at = offset.next_multiple_of(FRAME_ALIGN as u64);
@@ -173,8 +194,9 @@ impl SegmentReader {
                         .and_then(|rest| rest.first_chunk::<FRAME_HEADER_LEN>());
                     if let Some(Ok(header)) =
                         bytes.map(|bytes| FrameHeader::decode(bytes, self.salt))
+                        && found(here, &header).is_break()
                     {
-                        found(here, &header);
+                        return Ok(());
                     }
                 }
             }
@@ -190,7 +212,14 @@ pub(crate) struct Cursor {
     pub(crate) next: FramePtr,
     /// The LSN it must have; `None` until the first one was read.
     expected: Option<Lsn>,
-    reader: Option<SegmentReader>,
+    reader: Option<OpenSegment>,
+}
+
+/// A segment that a cursor reads.
+struct OpenSegment {
+    reader: SegmentReader,
+    /// Frames above are void. It cannot change while the log is open: only recovery declares frames void.
+    void_above: Option<Lsn>,
 }
 
 impl Cursor {
@@ -203,6 +232,48 @@ impl Cursor {
         self.next.offset += header.frame_len();
         self.expected = Some(header.lsn.next());
     }
+
+    /// The segment at the cursor, opened.
+    fn open(
+        &mut self,
+        vfs: &dyn Vfs,
+        look_up: impl Fn(SegmentId) -> Option<Neighbourhood>,
+    ) -> Result<&mut OpenSegment> {
+        let id = self.next.segment;
+        let open = match self.reader.take().filter(|open| open.reader.id() == id) {
+            Some(open) => open,
+            None => {
+                let here = look_up(id).ok_or_else(|| gone(id))?;
+                if self.next.offset == SEGMENT_HEADER_LEN as u64 {
+                    self.expected.get_or_insert(here.segment.header.first_lsn);
+                }
+                let reader = SegmentReader::open(vfs, &here.segment)?;
+                OpenSegment { reader, void_above: here.void_above }
+            }
+        };
+        Ok(self.reader.insert(open))
+    }
+
+    /// Goes on with the next segment. A segment may end only where its successor says that nothing is missing.
+    fn next_segment(&mut self, found: &Found, here: Neighbourhood) -> Result<()> {
+        if let Some(next) = here.next
+            && self.expected == Some(next.header.first_lsn)
+        {
+            self.next = FramePtr { segment: next.header.id, offset: SEGMENT_HEADER_LEN as u64 };
+            return Ok(());
+        }
+        let what = match found {
+            Found::BrokenBody(header) => format!("the body of frame {} is damaged", header.lsn),
+            _ => format!("frame {} is missing", self.expected.unwrap_or_default()),
+        };
+        Err(Error::corrupt(format!("@H: {what}, though it was durable"))
+            .in_file(&here.segment.path)
+            .at(self.next.offset))
+    }
+}
+
+fn gone(id: SegmentId) -> Error {
+    Error::corrupt(format!("segment {id} is gone, though events in it are owed"))
 }
 
 /// One step of a cursor over the segments.
@@ -214,7 +285,7 @@ pub(crate) enum Step {
 }
 
 /// Gives the next frame at `cursor`, going from segment to segment, passing images and whatever a later segment declared void.
-/// `segment_of` answers a segment, the one behind it, and what is void in it; `until` is where the log ends.
+/// `look_up` answers a segment, the one behind it, and what is void in it; `until` is where the log ends.
 ///
 /// # Errors
 /// `Corrupt` if a frame that must be there is not; `Io`.
@@ -224,57 +295,26 @@ pub(crate) fn next_frame(
     until: FramePtr,
     look_up: impl Fn(SegmentId) -> Option<Neighbourhood>,
 ) -> Result<Step> {
-    loop {
-        if cursor.next >= until {
-            return Ok(Step::End);
-        }
-        let Some(here) = look_up(cursor.next.segment) else {
-            return Err(Error::corrupt(format!(
-                "segment {} is gone, though events in it are owed",
-                cursor.next.segment
-            )));
-        };
-        let reader = match &mut cursor.reader {
-            Some(reader) if reader.id() == here.segment.header.id => reader,
-            other => other.insert(SegmentReader::open(vfs, &here.segment)?),
-        };
-        if cursor.next.offset == SEGMENT_HEADER_LEN as u64 {
-            cursor.expected.get_or_insert(here.segment.header.first_lsn);
-        }
-        reader.limit = if cursor.next.segment == until.segment { until.offset } else { u64::MAX };
-        let found = reader.frame(cursor.next.offset)?;
-        let void = |lsn: Lsn| here.void_above.is_some_and(|cut| lsn > cut);
+    while cursor.next < until {
+        let FramePtr { segment, offset } = cursor.next;
+        let OpenSegment { reader, void_above } = cursor.open(vfs, &look_up)?;
+        reader.limit = if segment == until.segment { until.offset } else { u64::MAX };
+        let (found, void_above) = (reader.frame(offset)?, *void_above);
         match found {
             Found::Frame(frame) if frame.header.kind == Kind::IMAGE => {
-                cursor.next.offset += frame.header.frame_len()
+                cursor.next.offset += frame.header.frame_len();
             }
             Found::Frame(frame)
-                if !void(frame.header.lsn)
+                if void_above.is_none_or(|cut| frame.header.lsn <= cut)
                     && cursor.expected.is_none_or(|lsn| lsn == frame.header.lsn) =>
             {
                 cursor.pass(&frame.header);
                 return Ok(Step::Frame(frame));
             }
-            // The end of a segment: its successor says that nothing is missing.
-            _ => match &here.next {
-                Some(next) if cursor.expected == Some(next.header.first_lsn) => {
-                    cursor.next =
-                        FramePtr { segment: next.header.id, offset: SEGMENT_HEADER_LEN as u64 };
-                }
-                _ => {
-                    let what = match found {
-                        Found::BrokenBody(header) => {
-                            format!("the body of frame {} is damaged", header.lsn)
-                        }
-                        _ => format!("frame {} is missing", cursor.expected.unwrap_or_default()),
-                    };
-                    return Err(Error::corrupt(format!("@H: {what}, though it was durable"))
-                        .in_file(&here.segment.path)
-                        .at(cursor.next.offset));
-                }
-            },
+            other => cursor.next_segment(&other, look_up(segment).ok_or_else(|| gone(segment))?)?,
         }
     }
+    Ok(Step::End)
 }
 
 /// A segment and what lies behind it.

@@ -64,10 +64,11 @@ pub enum ImageSource {
 /// A checkpoint file and what it holds.
 pub(crate) type Candidate = (PathBuf, Result<LogImage>);
 
-struct Chosen {
-    source: ImageSource,
-    start: Start,
-    next_item: EventSeq,
+/// The image that a restart begins with.
+pub(crate) struct Chosen {
+    pub(crate) source: ImageSource,
+    pub(crate) start: Start,
+    pub(crate) next_item: EventSeq,
 }
 
 /// Recovers the log in `dirs`. `checkpoints` are its owner's, newest first; `replay` gets the durable frames behind the image, in order,
@@ -87,9 +88,13 @@ pub(crate) fn open(
     let Listing { mut segments, spares, spare_number, temporary, .. } = listing;
     let new = segments.newest().is_none();
     let mut passed_over = Vec::new();
-    let chosen = choose_image(&*dirs.vfs, &segments, checkpoints, &*apply, &mut passed_over)?;
+    let mut restore = |image: Option<&LogImage>| apply.restore(image);
+    let chosen =
+        choose_image(&*dirs.vfs, &segments, checkpoints, &mut restore, &mut |_, error| {
+            passed_over.push(error.to_string());
+        })?;
     let mut next_item = chosen.next_item;
-    let scan = scan(&*dirs.vfs, &segments, chosen.start, &mut |frame| {
+    let scan = scan(&*dirs.vfs, &segments, chosen.start, &mut |frame: &Frame| {
         next_item = frame.header.next_item();
         replay(frame)
     })?;
@@ -138,13 +143,17 @@ pub(crate) fn open(
     Ok((Arc::new(Log::new(dirs, options, apply, segments, spares, writer)), report))
 }
 
-/// The newest image that its owner can read: checkpoints first, then the heads of segments, then nothing at all.
-fn choose_image(
+/// The newest image that its owner can read: checkpoints first, then the heads of segments, then nothing at all. `restore` is
+/// [`Apply::restore`]; `passed_over` learns which ones it could not be, and why.
+///
+/// # Errors
+/// `NotAChannel` (@F), `Corrupt` (@J), `NewerFormat`, `Io`.
+pub(crate) fn choose_image(
     vfs: &dyn Vfs,
     segments: &Segments,
     checkpoints: Vec<Candidate>,
-    apply: &dyn Apply,
-    passed_over: &mut Vec<String>,
+    restore: &mut dyn FnMut(Option<&LogImage>) -> Result<Lsn>,
+    passed_over: &mut dyn FnMut(&ImageSource, Error),
 ) -> Result<Chosen> {
     if segments.newest().is_none() && !checkpoints.is_empty() {
         let what = "@F: there are checkpoints but no segments: the data directories are empty. Are their disks mounted?";
@@ -158,13 +167,13 @@ fn choose_image(
         .rev()
         .map(|segment| (ImageSource::Segment(segment.header.id), image_of(vfs, segment)));
     for (source, image) in in_files.chain(in_segments) {
-        match image.and_then(|image| restore(segments, apply, &image)) {
+        match image.and_then(|image| start_behind(segments, restore, &image)) {
             Ok((start, next_item)) => return Ok(Chosen { source, start, next_item }),
             // A newer format, or a disk that does not answer, is no reason to fall back to something older.
             Err(error) if matches!(error.kind(), ErrorKind::NewerFormat | ErrorKind::Io) => {
                 return Err(error);
             }
-            Err(error) => passed_over.push(error.to_string()),
+            Err(error) => passed_over(&source, error),
         }
     }
     let first = SegmentId::new(1);
@@ -175,7 +184,7 @@ fn choose_image(
         );
         return Err(Error::corrupt(what).in_file(&oldest.path));
     }
-    apply.restore(None)?;
+    restore(None)?;
     let place = FramePtr { segment: first, offset: SEGMENT_HEADER_LEN as u64 };
     let start = Start { after: Lsn::default(), place, image_lsn: Lsn::default() };
     Ok(Chosen { source: ImageSource::Nothing, start, next_item: EventSeq::default() })
@@ -204,14 +213,18 @@ pub(crate) fn image_of(vfs: &dyn Vfs, segment: &Segment) -> Result<LogImage> {
 }
 
 /// Gives `image` to its owner, and says where the frames that it wants begin.
-fn restore(segments: &Segments, apply: &dyn Apply, image: &LogImage) -> Result<(Start, EventSeq)> {
+fn start_behind(
+    segments: &Segments,
+    restore: &mut dyn FnMut(Option<&LogImage>) -> Result<Lsn>,
+    image: &LogImage,
+) -> Result<(Start, EventSeq)> {
     let segment = segments.get(image.next_frame.segment).ok_or_else(|| {
         Error::corrupt(format!(
             "an image leads to segment {}, which is not there",
             image.next_frame.segment
         ))
     })?;
-    let after = apply.restore(Some(image))?;
+    let after = restore(Some(image))?;
     let mut place = image.next_frame;
     if segment.header.first_lsn > image.lsn {
         // All of it is above the image; the offset may be that of a predecessor of the same name.

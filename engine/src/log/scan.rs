@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    format::{Kind, SEGMENT_HEADER_LEN},
-    ids::{FramePtr, Lsn},
+    format::{FRAME_ALIGN, FrameHeader, Kind, SEGMENT_HEADER_LEN},
+    ids::{EventSeq, FramePtr, Lsn},
     io::Vfs,
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::ControlFlow};
 
 /// What a scan found.
 #[derive(Debug)]
@@ -47,23 +47,73 @@ pub(crate) struct Start {
     pub(crate) image_lsn: Lsn,
 }
 
+/// Who watches a scan. A closure over frames is one: it refuses damage, as recovery must.
+pub(crate) trait Visit {
+    /// A frame that was durable, in the order of the log.
+    fn frame(&mut self, frame: &Frame) -> Result<()>;
+
+    /// The image at the head of a segment, after all frames below it.
+    fn image(&mut self, _image: &Frame) -> Result<()> {
+        Ok(())
+    }
+
+    /// From `at` on, what its segment holds is void.
+    fn void(&mut self, _at: FramePtr, _first: Lsn) -> Result<()> {
+        Ok(())
+    }
+
+    /// Frames that were durable cannot be read. After `Ok` the scan goes on behind them.
+    fn damage(&mut self, damage: Damage) -> Result<()> {
+        Err(damage.error)
+    }
+}
+
+impl<F: FnMut(&Frame) -> Result<()>> Visit for F {
+    fn frame(&mut self, frame: &Frame) -> Result<()> {
+        self(frame)
+    }
+}
+
+/// A hole in the run of frames that were durable.
+pub(crate) struct Damage {
+    /// Where the first missing frame was looked for.
+    pub(crate) at: FramePtr,
+    /// The first LSN that is missing.
+    pub(crate) missing: Lsn,
+    /// Its header, if that is sound and only the body is damaged: it tells which items were in it.
+    pub(crate) broken: Option<FrameHeader>,
+    /// The next sound frame in the same segment.
+    pub(crate) next: Option<FramePtr>,
+    /// The first LSN behind the hole.
+    pub(crate) until: Lsn,
+    /// The first item behind the hole, if anything behind it tells.
+    pub(crate) until_item: Option<EventSeq>,
+    pub(crate) verdict: Verdict,
+    /// What recovery says about it.
+    pub(crate) error: Error,
+}
+
 struct Scanner<'a> {
     segments: &'a Segments,
-    apply: &'a mut dyn FnMut(&Frame) -> Result<()>,
+    visit: &'a mut dyn Visit,
     after: Lsn,
     scan: Scan,
     held_back: VecDeque<Frame>,
+    /// A sound header follows the end of the run in the newest segment; `None` until it was searched for.
+    follows: Option<bool>,
+    /// Where a header lies that vouches for more than the run holds.
+    voucher: Option<u64>,
 }
 
-/// Reads from `start` to the end, and calls `apply` with each frame that was durable, in order.
+/// Reads from `start` to the end, and shows `visit` each frame that was durable, in order.
 ///
 /// # Errors
-/// `Corrupt` for damage (@C, @E, @G), naming place, LSN and voucher; whatever `apply` says; `Io`.
+/// `Corrupt` for damage (@C, @E, @G), naming place, LSN and voucher, unless `visit` goes on; whatever `visit` says; `Io`.
 pub(crate) fn scan(
     vfs: &dyn Vfs,
     segments: &Segments,
     start: Start,
-    apply: &mut dyn FnMut(&Frame) -> Result<()>,
+    visit: &mut dyn Visit,
 ) -> Result<Scan> {
     let from_headers =
         segments.newest().map_or(Lsn::default(), |segment| segment.header.first_lsn.previous());
@@ -76,8 +126,15 @@ pub(crate) fn scan(
         frames: 0,
         bytes: 0,
     };
-    let mut scanner =
-        Scanner { segments, apply, after: start.after, scan, held_back: VecDeque::new() };
+    let mut scanner = Scanner {
+        segments,
+        visit,
+        after: start.after,
+        scan,
+        held_back: VecDeque::new(),
+        follows: None,
+        voucher: None,
+    };
     for segment in segments.from(start.place.segment) {
         let offset = if segment.header.id == start.place.segment {
             start.place.offset
@@ -93,16 +150,31 @@ pub(crate) fn scan(
 }
 
 impl Scanner<'_> {
-    fn segment(&mut self, vfs: &dyn Vfs, segment: &Segment, mut offset: u64) -> Result<()> {
+    fn segment(&mut self, vfs: &dyn Vfs, segment: &Segment, offset: u64) -> Result<()> {
         let mut reader = SegmentReader::open(vfs, segment)?;
-        let void_above = self.segments.void_above(segment.header.id);
+        let mut next = Some(offset);
+        while let Some(offset) = next {
+            let (offset, stop) = self.run(&mut reader, offset)?;
+            self.scan.stopped_at = FramePtr { segment: segment.header.id, offset };
+            next = self.end_of_run(&mut reader, segment, offset, stop)?;
+        }
+        Ok(())
+    }
+
+    /// Passes frames as long as each is the one that is expected; answers where and why that ended.
+    fn run(&mut self, reader: &mut SegmentReader, mut offset: u64) -> Result<(u64, Stop)> {
+        let void_above = self.segments.void_above(reader.id());
+        let void = |lsn: Lsn| void_above.is_some_and(|cut| lsn > cut);
         let stop = loop {
             match reader.frame(offset)? {
                 Found::Frame(frame) if frame.header.kind == Kind::IMAGE => {
-                    offset += frame.header.frame_len()
+                    offset += frame.header.frame_len();
+                    self.visit.image(&frame)?;
                 }
-                Found::Frame(frame) if void_above.is_some_and(|cut| frame.header.lsn > cut) => {
-                    break Stop::Void;
+                Found::Frame(Frame { header, .. }) | Found::BrokenBody(header)
+                    if void(header.lsn) =>
+                {
+                    break Stop::Void(header.lsn);
                 }
                 Found::Frame(frame)
                     if frame.header.lsn == self.scan.end.next()
@@ -112,15 +184,11 @@ impl Scanner<'_> {
                     self.accept(frame)?;
                 }
                 Found::Frame(frame) => break Stop::OutOfOrder(frame.header.lsn),
-                Found::BrokenBody(header) if void_above.is_some_and(|cut| header.lsn > cut) => {
-                    break Stop::Void;
-                }
-                Found::BrokenBody(_) => break Stop::Broken,
+                Found::BrokenBody(header) => break Stop::Broken(header),
                 Found::Nothing => break Stop::Nothing,
             }
         };
-        self.scan.stopped_at = FramePtr { segment: segment.header.id, offset };
-        self.judge(&mut reader, segment, offset, stop)
+        Ok((offset, stop))
     }
 
     fn accept(&mut self, frame: Frame) -> Result<()> {
@@ -138,37 +206,35 @@ impl Scanner<'_> {
     fn release(&mut self) -> Result<()> {
         while self.held_back.front().is_some_and(|frame| frame.header.lsn <= self.scan.vouched) {
             if let Some(frame) = self.held_back.pop_front() {
-                (self.apply)(&frame)?;
+                self.visit.frame(&frame)?;
                 self.scan.frames += 1;
             }
         }
         Ok(())
     }
 
-    fn judge(
+    /// Judges the end of a run. `None` ends the segment; else the scan goes on there.
+    fn end_of_run(
         &mut self,
         reader: &mut SegmentReader,
         segment: &Segment,
         offset: u64,
         stop: Stop,
-    ) -> Result<()> {
+    ) -> Result<Option<u64>> {
+        let at = FramePtr { segment: segment.header.id, offset };
+        if let Stop::Void(first) = stop {
+            self.visit.void(at, first)?;
+        }
         let successor = self.segments.after(segment.header.id);
         if let Some(successor) = successor
             && self.scan.end.next() == successor.header.first_lsn
         {
             // All of it is here; what follows, if anything, is void.
-            return Ok(());
+            return Ok(None);
         }
-        let mut follows = matches!(stop, Stop::Broken | Stop::Void);
-        let mut voucher = None;
+        let mut follows = matches!(stop, Stop::Broken(_) | Stop::Void(_));
         if successor.is_none() {
-            reader.search(offset, |at, header| {
-                follows = true;
-                if header.durable_lsn > self.scan.vouched {
-                    self.scan.vouched = header.durable_lsn;
-                    voucher = Some(at);
-                }
-            })?;
+            follows |= self.look_behind(reader, offset)?;
         }
         let missing = self.scan.end.next();
         let verdict = judge(End {
@@ -179,9 +245,88 @@ impl Scanner<'_> {
         });
         self.scan.verdict = verdict;
         if verdict.row().consequence == super::verdict::Consequence::Opens {
-            return Ok(());
+            return Ok(None);
         }
-        let by = match (&stop, voucher, successor) {
+        if verdict == Verdict::C && reader.holds_by_now(offset, missing)? {
+            // Only without the lock: the log is being written while it is read.
+            return Ok(Some(offset));
+        }
+        self.release()?;
+        let error = self.describe(verdict, &stop, successor).in_file(&segment.path).at(offset);
+        self.pass(reader, at, &stop, successor, verdict, error)
+    }
+
+    /// Looks once for headers behind the run in the newest segment, and for what they vouch for. True if there is one.
+    fn look_behind(&mut self, reader: &mut SegmentReader, offset: u64) -> Result<bool> {
+        if let Some(follows) = self.follows {
+            return Ok(follows);
+        }
+        let mut follows = false;
+        reader.search(offset, |at, header| {
+            follows = true;
+            if header.durable_lsn > self.scan.vouched {
+                self.scan.vouched = header.durable_lsn;
+                self.voucher = Some(at);
+            }
+            ControlFlow::Continue(())
+        })?;
+        // Once is enough, and must be: behind a hole, and behind what a live writer adds meanwhile, nothing older follows.
+        self.follows = Some(false);
+        Ok(follows)
+    }
+
+    /// Shows the damage, and answers where in the segment the scan goes on if the visitor wants that.
+    fn pass(
+        &mut self,
+        reader: &mut SegmentReader,
+        at: FramePtr,
+        stop: &Stop,
+        successor: Option<&Segment>,
+        verdict: Verdict,
+        error: Error,
+    ) -> Result<Option<u64>> {
+        let missing = self.scan.end.next();
+        let void_above = self.segments.void_above(at.segment);
+        let broken = match stop {
+            Stop::Broken(header) if header.lsn == missing => Some(*header),
+            _ => None,
+        };
+        let behind = match (stop, broken) {
+            (Stop::OutOfOrder(_), _) => at.offset,
+            (_, Some(header)) if reader.header(at.offset + header.frame_len())?.is_some() => {
+                at.offset + header.frame_len()
+            }
+            _ => at.offset + FRAME_ALIGN as u64,
+        };
+        let mut next = None;
+        reader.search(behind, |offset, header| {
+            let fits = header.lsn >= missing && void_above.is_none_or(|cut| header.lsn <= cut);
+            if !fits || header.kind == Kind::IMAGE {
+                return ControlFlow::Continue(());
+            }
+            next = Some((offset, *header));
+            ControlFlow::Break(())
+        })?;
+        let after = successor.map(|next| (next.header.first_lsn, next.header.first_item));
+        let found = next.map(|(_, header)| (header.lsn, header.first_item)).or(after);
+        let until = found.map_or(self.scan.vouched.next(), |(lsn, _)| lsn);
+        self.visit.damage(Damage {
+            at,
+            missing,
+            broken,
+            next: next.map(|(offset, _)| FramePtr { segment: at.segment, offset }),
+            until,
+            until_item: found.map(|(_, item)| item).or(broken.map(|header| header.next_item())),
+            verdict,
+            error,
+        })?;
+        self.scan.end = until.previous();
+        Ok(next.map(|(offset, _)| offset))
+    }
+
+    fn describe(&self, verdict: Verdict, stop: &Stop, successor: Option<&Segment>) -> Error {
+        let missing = self.scan.end.next();
+        let by = match (stop, self.voucher, successor) {
             (Stop::OutOfOrder(lsn), ..) => {
                 format!("a sound frame with LSN {lsn} lies where {missing} belongs")
             }
@@ -199,18 +344,18 @@ impl Scanner<'_> {
                 self.scan.vouched
             ),
         };
-        let what = format!(
+        Error::corrupt(format!(
             "{verdict}: frame {missing} is missing or damaged, though {by}. Nothing was changed; `fchannel inspect verify` lists what can be \
              read, and `fchannel inspect events` shows what is owed up to there"
-        );
-        Err(Error::corrupt(what).in_file(&segment.path).at(offset).of_lsn(missing))
+        ))
+        .of_lsn(missing)
     }
 }
 
 /// Why the run ended in a segment.
 enum Stop {
     Nothing,
-    Broken,
-    Void,
+    Broken(FrameHeader),
+    Void(Lsn),
     OutOfOrder(Lsn),
 }

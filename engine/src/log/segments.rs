@@ -46,27 +46,57 @@ impl Listing {
     /// # Errors
     /// `Corrupt` (@J) if a header is invalid or not its name's, or an id is missing or there twice; `NewerFormat`; `Io`.
     pub(crate) fn read(dirs: &Directories) -> Result<Self> {
+        Self::gather(&*dirs.vfs, &dirs.home, &dirs.data, &mut Err)
+    }
+
+    /// As [`read`](Self::read), without the lock. `problem` decides what becomes of each file or directory that cannot be used: after
+    /// `Ok` it is left out.
+    ///
+    /// # Errors
+    /// Those of `problem`.
+    pub(crate) fn gather(
+        vfs: &dyn Vfs,
+        home: &Path,
+        data: &[PathBuf],
+        problem: &mut dyn FnMut(Error) -> Result<()>,
+    ) -> Result<Self> {
         let mut listing = Self {
             segments: Segments::default(),
-            spares: vec![Vec::new(); dirs.data.len()],
+            spares: vec![Vec::new(); data.len()],
             spare_number: 0,
             temporary: Vec::new(),
             checkpoints: BTreeMap::new(),
         };
-        for (dir, spares) in dirs.data.iter().zip(0..) {
-            for (name, path) in dirs.names(dir)? {
-                listing.add_data_file(&*dirs.vfs, name, path, spares)?;
+        for (dir, spares) in data.iter().zip(0..) {
+            match names_in(vfs, dir) {
+                Ok(names) => {
+                    for (name, path) in names {
+                        listing.add_data_file(vfs, name, path, spares).or_else(&mut *problem)?;
+                    }
+                }
+                Err(error) => problem(error)?,
             }
         }
-        for (name, path) in dirs.names(&dirs.home)? {
-            match name {
-                Name::Checkpoint(generation) => drop(listing.checkpoints.insert(generation, path)),
-                Name::Temporary if !dirs.data.contains(&dirs.home) => listing.temporary.push(path),
-                _ => {}
+        match names_in(vfs, home) {
+            Ok(names) => {
+                for (name, path) in names {
+                    listing.add_home_file(name, path, data.iter().any(|dir| dir == home));
+                }
             }
+            Err(error) => problem(error)?,
         }
-        listing.segments.check_dense()?;
+        for error in listing.segments.gaps() {
+            problem(error)?;
+        }
         Ok(listing)
+    }
+
+    fn add_home_file(&mut self, name: Name, path: PathBuf, holds_segments: bool) {
+        match name {
+            Name::Checkpoint(generation) => drop(self.checkpoints.insert(generation, path)),
+            Name::Temporary if !holds_segments => self.temporary.push(path),
+            _ => {}
+        }
     }
 
     fn add_data_file(
@@ -102,6 +132,20 @@ impl Listing {
         }
         Ok(())
     }
+}
+
+/// The names in `dir` that are ours.
+///
+/// # Errors
+/// `Io`.
+fn names_in(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<(Name, PathBuf)>> {
+    let names =
+        vfs.list(dir).map_err(|error| Error::io("cannot list the directory", dir, error))?;
+    Ok(names
+        .into_iter()
+        .map(|name| (Name::parse(&name), dir.join(name)))
+        .filter(|(name, _)| *name != Name::Other)
+        .collect())
 }
 
 /// The header of the segment at `path`.
@@ -182,21 +226,19 @@ impl Segments {
         self.0.values().rev().find(|segment| segment.header.first_lsn <= lsn)
     }
 
-    fn check_dense(&self) -> Result<()> {
-        let mut ids = self.0.keys();
-        let Some(mut last) = ids.next().copied() else { return Ok(()) };
-        for id in ids {
-            if *id != last.next() {
-                let what = format!(
-                    "@J: segment {} is missing between {last} and {id}",
-                    names::segment(last.next())
-                );
-                return Err(Error::corrupt(what)
-                    .in_file(self.get(*id).map_or(Path::new(""), |segment| &segment.path)));
-            }
-            last = *id;
-        }
-        Ok(())
+    /// What is missing between the ids, as errors (@J).
+    fn gaps(&self) -> Vec<Error> {
+        self.0
+            .values()
+            .zip(self.0.values().skip(1))
+            .filter(|(last, segment)| segment.header.id != last.header.id.next())
+            .map(|(last, segment)| {
+                let (last, id) = (last.header.id, segment.header.id);
+                let missing = names::segment(last.next());
+                Error::corrupt(format!("@J: segment {missing} is missing between {last} and {id}"))
+                    .in_file(&segment.path)
+            })
+            .collect()
     }
 }
 

@@ -1,0 +1,336 @@
+//! The file channel: the engine's [`Channel`](fchannel::Channel) behind the agent's trait. The only place where the agent puts and takes
+//! on disk.
+
+use crate::{
+    component::{
+        Batch, BoxFuture, Build, Channel, ChannelError, ChannelLevel, ChannelLimits, CommitError,
+        ComponentError, Entry, Key, KeyKind, Parts, PutBatch, PutError, Settings, TakeLimit, Taken,
+        Taker,
+    },
+    text::paths::expand_home,
+};
+use bytes::Bytes;
+use fchannel::{Durability, ErrorKind, Event, Options, TakeTransaction};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+const I32_MAX: i64 = i32::MAX as i64;
+/// Flume cuts larger values to this one.
+const MAX_FILE_SIZE: u64 = 1_623_195_647;
+/// Flume raises smaller values to this one.
+const MINIMUM_REQUIRED_SPACE_MIN: u64 = 1 << 20;
+const CHECKPOINT_INTERVAL_MS_MIN: u64 = 1_000;
+/// What an event of a take may cost in memory beyond its payload: small events are not taken by the million.
+const TAKE_BYTES_MAX: u64 = 64 << 20;
+
+const NO_REPLAY: &str =
+    "recovery reads the log since the last checkpoint in one way: there is nothing to choose";
+const NO_BACKUP: &str =
+    "two checkpoints are always kept, and the log can do without: no backup is needed";
+const NO_ENCRYPTION: &str = "this release does not encrypt: events lie on disk in clear text. Use an encrypted disk, or keep this channel in Flume";
+
+pub(crate) static ENTRY: Entry = Entry {
+    names: &["file", "org.apache.flume.channel.file.FileChannel"],
+    doc: "Keeps events on disk: what a put commit acknowledged survives a crash of the process and of the machine.",
+    keys: KEYS,
+    batch_key: None,
+    build: Build::Channel(build),
+};
+
+static KEYS: &[Key] = &[
+    Key::new("checkpointDir", KeyKind::Paths, "Directory of the lock and the checkpoints. Each channel needs its own.")
+        .or("~/.flume/file-channel/checkpoint"),
+    Key::new("dataDirs", KeyKind::Paths, "Directories of the log, separated by commas, ideally one for each disk. One may be added later.")
+        .or("~/.flume/file-channel/data"),
+    Key::new("capacity", whole(1, i64::MAX), "Events it holds, leased ones included.").or("1000000"),
+    Key::new("transactionCapacity", whole(1, I32_MAX), "Events in one transaction; not more than `capacity`.").or("10000"),
+    Key::new("transactionBytesMax", whole(4096, 1 << 30), "Payload bytes in one transaction, which is built in memory. Not in Flume.")
+        .or("67108864"),
+    Key::new("keep-alive", whole(0, I32_MAX), "Seconds that a put waits for room.").or("3"),
+    Key::new("checkpointInterval", whole(1, i64::MAX), "Milliseconds between checkpoints, at least 1000. They block nobody.").or("30000"),
+    Key::new("maxFileSize", whole(1, i64::MAX), "Bytes at which a segment ends, from 65536 to 1623195647. Flume's default is the largest.")
+        .or("268435456"),
+    Key::new(
+        "minimumRequiredSpace",
+        whole(0, i64::MAX),
+        "Free bytes of the disk below which puts are refused, at least 1048576. Takes go on (Flume's do not), so a full channel drains.",
+    )
+    .or("524288000"),
+    Key::new(
+        "fsyncPerTransaction",
+        KeyKind::Flag,
+        "true: a commit answers when it is on disk. false: a power cut may lose the commits of the last `fsyncInterval` seconds.",
+    )
+    .or("true"),
+    Key::new("fsyncInterval", whole(1, I32_MAX), "Seconds between syncs when `fsyncPerTransaction` is false.").or("5"),
+    Key::new("checkpointOnClose", KeyKind::Flag, "Whether a stop writes a checkpoint, for a faster start.").or("true"),
+    Key::new("useDualCheckpoints", KeyKind::Flag, "Flume's second checkpoint.").or("false").ignored(NO_BACKUP),
+    Key::new("backupCheckpointDir", KeyKind::Paths, "Flume's second checkpoint.").ignored(NO_BACKUP),
+    Key::new("compressBackupCheckpoint", KeyKind::Flag, "Flume's second checkpoint.").or("false").ignored(NO_BACKUP),
+    Key::new("use-log-replay-v1", KeyKind::Flag, "Flume's choice of replay.").or("false").ignored(NO_REPLAY),
+    Key::new("use-fast-replay", KeyKind::Flag, "Flume's choice of replay.").or("false").ignored(NO_REPLAY),
+    Key::new("encryption.activeKey", KeyKind::Text, "Flume's encryption.").ignored(NO_ENCRYPTION),
+    Key::new("encryption.cipherProvider", KeyKind::Text, "Flume's encryption.").ignored(NO_ENCRYPTION),
+    Key::new("encryption.keyProvider", KeyKind::Text, "Flume's encryption.").ignored(NO_ENCRYPTION),
+    Key::new("encryption.keyProvider.**", KeyKind::Text, "Flume's encryption.").secret().ignored(NO_ENCRYPTION),
+];
+
+/// A number that Flume replaces by its default when it is out of range.
+const fn whole(min: i64, max: i64) -> KeyKind {
+    KeyKind::Whole { min, max, replaced: true }
+}
+
+struct FileChannel {
+    channel: fchannel::Channel,
+    name: Arc<str>,
+    keep_alive: Duration,
+    limits: ChannelLimits,
+}
+
+fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, ComponentError> {
+    let home = expand_home(settings.required("checkpointDir")?);
+    let options = options(settings)?;
+    let limits = ChannelLimits {
+        capacity_events: Some(options.capacity_events),
+        transaction_events_max: Some(u64::from(options.transaction_events_max)),
+        transaction_bytes_max: Some(options.transaction_bytes_max),
+    };
+    let keep_alive = Duration::from_millis(options.keep_alive_ms);
+    let channel = fchannel::Channel::open(&home, options)
+        .map_err(|error| ComponentError(error.to_string()))?;
+    let name = Arc::clone(settings.name());
+    log_recovery(&name, &channel);
+    Ok(Arc::new(FileChannel { channel, name, keep_alive, limits }))
+}
+
+/// The engine's options for the keys of a conf.
+///
+/// # Errors
+/// Names the key that is not a number.
+pub fn options(settings: &Settings) -> Result<Options, ComponentError> {
+    let seconds = |key: &str| Ok::<u64, ComponentError>(settings.whole(key)?.saturating_mul(1000));
+    let data_dirs =
+        settings.required("dataDirs")?.split(',').map(str::trim).filter(|dir| !dir.is_empty());
+    let durability = if settings.flag("fsyncPerTransaction") {
+        Durability::EachCommit
+    } else {
+        let sync_interval_ms = seconds("fsyncInterval")?;
+        tracing::warn!(
+            channel = %settings.name(),
+            "fsyncPerTransaction is false: a power cut may lose what was committed in the last {} seconds",
+            sync_interval_ms / 1000
+        );
+        interval(sync_interval_ms)
+    };
+    let transaction_events_max = settings.whole("transactionCapacity")?;
+    Ok(Options {
+        data_dirs: data_dirs.map(expand_home).collect::<Vec<PathBuf>>(),
+        capacity_events: settings.whole("capacity")?,
+        transaction_events_max: u32::try_from(transaction_events_max).unwrap_or(u32::MAX),
+        transaction_bytes_max: settings.whole("transactionBytesMax")?,
+        keep_alive_ms: seconds("keep-alive")?,
+        durability,
+        segment_bytes_max: settings.whole("maxFileSize")?.clamp(1 << 16, MAX_FILE_SIZE),
+        free_space_min_bytes: settings
+            .whole("minimumRequiredSpace")?
+            .max(MINIMUM_REQUIRED_SPACE_MIN),
+        checkpoint_interval_ms: settings
+            .whole("checkpointInterval")?
+            .max(CHECKPOINT_INTERVAL_MS_MIN),
+        checkpoint_on_close: settings.flag("checkpointOnClose"),
+        ..Options::default()
+    })
+}
+
+fn interval(sync_interval_ms: u64) -> Durability {
+    Durability::Interval { sync_interval_ms }
+}
+
+fn log_recovery(name: &Arc<str>, channel: &fchannel::Channel) {
+    let report = channel.recovery();
+    for warning in report.warnings.iter().chain(&report.images_passed_over) {
+        tracing::warn!(channel = %name, "{warning}");
+    }
+    if report.new {
+        tracing::warn!(channel = %name, "there was no channel in its directories: a new one begins. If there should be one, is its disk mounted?");
+    }
+    tracing::info!(
+        channel = %name,
+        events = channel.stats().events,
+        verdict = %report.verdict,
+        replayed = report.frames_replayed,
+        rewritten = report.frames_rewritten,
+        took_ms = report.took.as_millis(),
+        "file channel recovered"
+    );
+}
+
+impl FileChannel {
+    /// `batch` as a transaction of the engine.
+    fn transaction(&self, batch: &PutBatch) -> Result<fchannel::PutTransaction, PutError> {
+        let mut put = self.channel.begin_put();
+        for event in &batch.events {
+            put.push_with(|buffer| event.encode_into(buffer)).map_err(refused)?;
+        }
+        for (key, value) in &batch.marks {
+            put.set_mark(key, value).map_err(refused)?;
+        }
+        Ok(put)
+    }
+
+    async fn commit(&self, batch: &PutBatch) -> Result<(), PutError> {
+        let put = self.transaction(batch)?;
+        let events = put.len();
+        let full = || {
+            let (level, limit) =
+                (self.channel.stats().used, self.limits.capacity_events.unwrap_or_default());
+            let why = format!(
+                "{} is full ({level} of {limit} events): no room for {events} within keep-alive",
+                self.name
+            );
+            PutError::Full(why)
+        };
+        let room = tokio::time::timeout(self.keep_alive, self.channel.reserve(events))
+            .await
+            .map_err(|_| full())?
+            .map_err(refused)?;
+        let ticket = put.submit(room).map_err(not_committed)?;
+        ticket.await.map(drop).map_err(not_committed)
+    }
+}
+
+/// An error before anything was submitted.
+fn refused(error: fchannel::Error) -> PutError {
+    match error.kind() {
+        ErrorKind::TooLarge => PutError::TooLarge(error.to_string()),
+        _ => PutError::Failed(error.to_string()),
+    }
+}
+
+fn not_committed(error: fchannel::CommitError) -> PutError {
+    match error {
+        // Room comes back when somebody else frees the disk: the source waits as for a full channel.
+        fchannel::CommitError::NotCommitted(error) if *error.kind() == ErrorKind::DiskFull => {
+            PutError::Full(error.to_string())
+        }
+        fchannel::CommitError::NotCommitted(error) => PutError::Failed(error.to_string()),
+        other => PutError::Unknown(other.to_string()),
+    }
+}
+
+impl Channel for FileChannel {
+    fn put<'a>(&'a self, batch: &'a mut PutBatch) -> BoxFuture<'a, Result<(), PutError>> {
+        Box::pin(async move {
+            self.commit(batch).await?;
+            batch.events.clear();
+            batch.marks.clear();
+            Ok(())
+        })
+    }
+
+    fn mark(&self, key: &[u8]) -> Option<Bytes> {
+        self.channel.mark(key)
+    }
+
+    fn keeps_marks(&self) -> bool {
+        true
+    }
+
+    fn taker(&self) -> Box<dyn Taker> {
+        Box::new(FileTaker {
+            channel: self.channel.clone(),
+            name: Arc::clone(&self.name),
+            raw_seen: false,
+        })
+    }
+
+    fn limits(&self) -> ChannelLimits {
+        self.limits
+    }
+
+    fn level(&self) -> ChannelLevel {
+        let stats = self.channel.stats();
+        ChannelLevel { events: stats.events, leased: stats.leased }
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
+        let channel = self.channel.clone();
+        Box::pin(async move {
+            let closed = tokio::task::spawn_blocking(move || channel.close()).await;
+            match closed {
+                Ok(answer) => answer.map_err(|error| ChannelError(error.to_string())),
+                Err(panicked) => Err(ChannelError(panicked.to_string())),
+            }
+        })
+    }
+}
+
+struct FileTaker {
+    channel: fchannel::Channel,
+    name: Arc<str>,
+    /// Payloads that are no events were seen, and said so once.
+    raw_seen: bool,
+}
+
+impl FileTaker {
+    /// The event in a payload. A library user may have put other bytes: they are a body then, and hold nobody up.
+    fn event(&mut self, payload: &Bytes) -> Event {
+        Event::decode(payload.clone()).unwrap_or_else(|error| {
+            if !std::mem::replace(&mut self.raw_seen, true) {
+                tracing::warn!(channel = %self.name, %error, "a payload is not an event: it is delivered as a body; said once");
+            }
+            Event::of_body(payload.clone())
+        })
+    }
+}
+
+impl Taker for FileTaker {
+    fn ready(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.channel.ready())
+    }
+
+    fn take(
+        &mut self,
+        limit: TakeLimit,
+    ) -> BoxFuture<'_, Result<Option<Box<dyn Taken>>, ChannelError>> {
+        // Reads from disk when the backlog is cold: sinks run on threads of their own.
+        let bytes = u64::try_from(limit.bytes).unwrap_or(u64::MAX).min(TAKE_BYTES_MAX);
+        let limit = fchannel::TakeLimit {
+            events: u32::try_from(limit.events).unwrap_or(u32::MAX).max(1),
+            bytes,
+        };
+        Box::pin(async move {
+            let take =
+                self.channel.begin_take(limit).map_err(|error| ChannelError(error.to_string()))?;
+            if take.records().is_empty() {
+                return Ok(None);
+            }
+            let events = take.records().iter().map(|record| self.event(&record.payload)).collect();
+            let ids = take.records().iter().map(|record| record.seq.get()).collect();
+            Ok(Some(Box::new(FileTaken { take, events, ids }) as Box<dyn Taken>))
+        })
+    }
+}
+
+struct FileTaken {
+    take: TakeTransaction,
+    events: Vec<Event>,
+    ids: Vec<u64>,
+}
+
+impl Taken for FileTaken {
+    fn batch(&self) -> Batch<'_> {
+        let attempt = self.take.records().first().map_or(1, |first| first.attempts);
+        Batch { events: &self.events, ids: Some(&self.ids), attempt }
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), CommitError>> {
+        let ticket = self.take.submit();
+        Box::pin(async move {
+            let committed = match ticket {
+                Ok(ticket) => ticket.await,
+                Err(error) => Err(error),
+            };
+            committed.map(drop).map_err(|error| CommitError(error.to_string()))
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! Flume's host interceptor.
+
+use super::set_header;
+use crate::component::{Build, ComponentError, Entry, Interceptor, Key, KeyKind, Parts, Settings};
+use fchannel::Event;
+use std::net::ToSocketAddrs;
+
+pub(crate) static ENTRY: Entry = Entry {
+    names: &[
+        "host",
+        "org.apache.flume.interceptor.HostInterceptor$Builder",
+        "org.apache.flume.interceptor.HostInterceptor",
+    ],
+    doc: "Sets a header to the address or the name of this host, asked once at the start.",
+    keys: &[
+        Key::new("hostHeader", KeyKind::Text, "The header.").or("host"),
+        Key::new(
+            "useIP",
+            KeyKind::Flag,
+            "The address; else the name as the system knows it (Flume asks DNS for the \
+             canonical one).",
+        )
+        .or("true"),
+        Key::new("preserveExisting", KeyKind::Flag, "Leaves a header that is there alone.")
+            .or("false"),
+    ],
+    batch_key: None,
+    build: Build::Interceptor(build),
+};
+
+struct Host {
+    header: String,
+    /// `None`: it could not be found out, and the header is not set, as in Flume.
+    host: Option<String>,
+    preserve: bool,
+}
+
+fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Interceptor>, ComponentError> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = if settings.flag("useIP") { address_of(&name) } else { Some(name) };
+    if host.is_none() {
+        tracing::warn!(interceptor = %settings.name(), "the address of this host is unknown: the header is not set");
+    }
+    Ok(Box::new(Host {
+        header: settings.required("hostHeader")?.to_owned(),
+        host,
+        preserve: settings.flag("preserveExisting"),
+    }))
+}
+
+/// The first IPv4 address of a name, as Java prefers it, else the first of any kind.
+fn address_of(name: &str) -> Option<String> {
+    let addresses: Vec<_> = (name, 0).to_socket_addrs().ok()?.collect();
+    let v4 = addresses.iter().find(|address| address.is_ipv4());
+    v4.or(addresses.first()).map(|address| address.ip().to_string())
+}
+
+impl Interceptor for Host {
+    fn intercept(&self, batch: &mut Vec<Event>) {
+        if let Some(host) = &self.host {
+            set_header(batch, &self.header, host, self.preserve);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interceptors::intercepted;
+    use fchannel::Headers;
+
+    fn header(key: &str, keys: &[(&str, &str)]) -> Option<String> {
+        let event = Event::new(Headers::from_iter([("host", "old")]), "x");
+        intercepted(&ENTRY, keys, vec![event]).remove(0).headers.get(key).map(str::to_owned)
+    }
+
+    #[test]
+    fn test_host_interceptor_ip_and_name() {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        assert_eq!(header("host", &[("useIP", "false")]), Some(name.clone()), "clobbered");
+        assert_eq!(header("at", &[("useIP", "false"), ("hostHeader", "at")]), Some(name.clone()));
+        assert_eq!(header("host", &[("preserveExisting", "true")]), Some("old".to_owned()));
+        if let Some(address) = address_of(&name) {
+            assert_eq!(header("at", &[("hostHeader", "at")]), Some(address));
+        }
+    }
+
+    #[test]
+    fn the_address_of_localhost_is_an_ipv4_one() {
+        assert_eq!(address_of("localhost"), Some("127.0.0.1".to_owned()));
+    }
+}

@@ -1,0 +1,237 @@
+//! Flume's rolling file sink: events into files of a directory, a new file after each interval.
+//!
+//! What differs from Flume, on purpose: a file is synced before its events count as delivered (`sink.sync = false` gives Flume's way); it
+//! rolls when its time has come, not with the first event after that; it is created with its first event, so that a quiet night leaves no
+//! empty files; a file that exists already is never cut, the next free number is taken.
+
+mod names;
+
+use crate::{
+    component::{
+        Batch, BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Serializer, Settings,
+        Sink, SinkError, TakeLimit,
+    },
+    serializers,
+};
+use names::Names;
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub(crate) static ENTRY: Entry = Entry {
+    names: &["file_roll", "org.apache.flume.sink.RollingFileSink"],
+    doc: "Writes events into files of a local directory.",
+    keys: &[
+        Key::new("sink.directory", KeyKind::Paths, "The directory; it must exist.").required(),
+        Key::new(
+            "sink.rollInterval",
+            KeyKind::Whole { min: 0, max: i32::MAX as i64, replaced: false },
+            "Seconds until a new file; 0 means one file for ever.",
+        )
+        .or("30"),
+        Key::new(
+            "sink.batchSize",
+            KeyKind::Whole { min: 1, max: i32::MAX as i64, replaced: false },
+            "Events in one transaction.",
+        )
+        .or("100"),
+        Key::new("sink.serializer", KeyKind::Text, "How events are written.").or("TEXT"),
+        Key::new("sink.serializer.**", KeyKind::Text, "Keys of the serializer."),
+        Key::new(
+            "sink.pathManager",
+            KeyKind::Text,
+            "How files are named: DEFAULT, or ROLLTIME for the local time of the roll.",
+        )
+        .or("DEFAULT"),
+        Key::new("sink.pathManager.prefix", KeyKind::Text, "The start of each name."),
+        Key::new(
+            "sink.pathManager.extension",
+            KeyKind::Text,
+            "The end of each name, without its dot.",
+        ),
+        Key::new(
+            "sink.sync",
+            KeyKind::Flag,
+            "Syncs the file before its events count as delivered. Flume does not: a power cut \
+             loses what it delivered.",
+        )
+        .or("true"),
+    ],
+    batch_key: Some("sink.batchSize"),
+    build: Build::Sink(build),
+};
+
+/// Bytes of one transaction, so that its text stays small in memory.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+struct FileRoll {
+    name: Arc<str>,
+    directory: PathBuf,
+    names: Names,
+    roll_after: Option<Duration>,
+    batch_events: usize,
+    sync: bool,
+    serializer: Box<dyn Serializer>,
+    open: Option<Open>,
+    /// The text of one batch.
+    text: Vec<u8>,
+}
+
+struct Open {
+    file: File,
+    path: PathBuf,
+    /// Bytes of whole batches.
+    len: u64,
+    roll_at: Option<Instant>,
+}
+
+fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Sink>, ComponentError> {
+    let interval = settings.whole("sink.rollInterval")?;
+    Ok(Box::new(FileRoll {
+        name: Arc::clone(settings.name()),
+        directory: PathBuf::from(settings.required("sink.directory")?),
+        names: Names::new(settings)?,
+        roll_after: (interval > 0).then(|| Duration::from_secs(interval)),
+        batch_events: usize::try_from(settings.whole("sink.batchSize")?).unwrap_or(usize::MAX),
+        sync: settings.flag("sink.sync"),
+        serializer: serializers::build(settings, "sink.serializer")?,
+        open: None,
+        text: Vec::new(),
+    }))
+}
+
+impl FileRoll {
+    /// Creates the next file, durable as a name before anything in it counts.
+    fn create(&mut self) -> io::Result<Open> {
+        let (file, path) = loop {
+            let path = self.directory.join(self.names.next());
+            match OpenOptions::new().append(true).create_new(true).open(&path) {
+                Ok(file) => break (file, path),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(with_path(error, &path)),
+            }
+        };
+        if self.sync {
+            File::open(&self.directory)?.sync_all()?;
+        }
+        tracing::info!(sink = %self.name, file = %path.display(), "file created");
+        // An interval too long for the clock is as good as none.
+        let roll_at = self.roll_after.and_then(|after| Instant::now().checked_add(after));
+        Ok(Open { file, path, len: 0, roll_at })
+    }
+
+    fn write(&mut self, batch: Batch<'_>) -> io::Result<()> {
+        self.text.clear();
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let open = self.create()?;
+                self.serializer.begin(&mut self.text);
+                open
+            }
+        };
+        for event in batch.events {
+            self.serializer.write(event, &mut self.text);
+        }
+        // A file whose write failed is not written again: its events come again into the next one.
+        open.append(&self.text, self.sync)?;
+        self.open = Some(open);
+        self.text.shrink_to(BATCH_BYTES_MAX);
+        Ok(())
+    }
+
+    /// Ends the open file, if there is one.
+    fn close(&mut self) -> io::Result<()> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        self.text.clear();
+        self.serializer.end(&mut self.text);
+        if !self.text.is_empty() {
+            open.append(&self.text, self.sync)?;
+        }
+        tracing::info!(sink = %self.name, file = %open.path.display(), bytes = open.len, "file closed");
+        Ok(())
+    }
+
+    fn roll_if_due(&mut self) -> io::Result<()> {
+        match self.deadline() {
+            Some(deadline) if deadline <= Instant::now() => self.close(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Open {
+    fn append(&mut self, text: &[u8], sync: bool) -> io::Result<()> {
+        let written = self
+            .file
+            .write_all(text)
+            .and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
+        match written {
+            Ok(()) => {
+                self.len += text.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Half a batch is no use to a reader. If this fails, too, the error that matters is the first.
+                if self.file.set_len(self.len).is_err() {
+                    tracing::warn!(file = %self.path.display(), from = self.len, "a part of a batch stays at the end of this file");
+                }
+                Err(with_path(error, &self.path))
+            }
+        }
+    }
+}
+
+fn with_path(error: io::Error, path: &std::path::Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+impl Sink for FileRoll {
+    fn take_limit(&self) -> TakeLimit {
+        TakeLimit { events: self.batch_events, bytes: BATCH_BYTES_MAX }
+    }
+
+    fn start(&mut self) -> BoxFuture<'_, Result<(), ComponentError>> {
+        let directory = &self.directory;
+        let result = if directory.is_dir() {
+            Ok(())
+        } else {
+            Err(ComponentError(format!(
+                "`sink.directory` {} is not a directory",
+                directory.display()
+            )))
+        };
+        Box::pin(std::future::ready(result))
+    }
+
+    fn deliver<'a>(&'a mut self, batch: Batch<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.roll_if_due()
+                .and_then(|()| self.write(batch))
+                .map_err(|error| SinkError(error.to_string()))
+        })
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.open.as_ref().and_then(|open| open.roll_at)
+    }
+
+    fn on_deadline(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async { self.roll_if_due().map_err(|error| SinkError(error.to_string())) })
+    }
+
+    fn stop(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Err(error) = self.close() {
+                tracing::error!(sink = %self.name, %error, "file did not close in order");
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use super::*;
+use crate::testing::settings;
+use fchannel::Event;
+use std::collections::BTreeMap;
+
+fn sink(directory: &std::path::Path, keys: &[(&str, &str)]) -> Box<dyn Sink> {
+    let mut keys = keys.to_vec();
+    keys.push(("sink.directory", directory.to_str().unwrap()));
+    build(&settings(&ENTRY, &keys), &Parts::default()).unwrap()
+}
+
+async fn deliver(sink: &mut Box<dyn Sink>, bodies: &[&str]) {
+    let events: Vec<_> = bodies.iter().map(|body| Event::of_body((*body).to_owned())).collect();
+    sink.deliver(Batch { events: &events, ids: None, attempt: 1 }).await.unwrap();
+}
+
+/// Names and contents.
+fn files(directory: &std::path::Path) -> BTreeMap<String, String> {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let name = |entry: &std::fs::DirEntry| entry.file_name().into_string().unwrap();
+    entries.map(|entry| (name(&entry), std::fs::read_to_string(entry.path()).unwrap())).collect()
+}
+
+fn contents(directory: &std::path::Path) -> Vec<String> {
+    files(directory).into_values().collect()
+}
+
+#[tokio::test]
+async fn test_rolling_file_sink_no_roll() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = sink(dir.path(), &[("sink.rollInterval", "0")]);
+    sink.start().await.unwrap();
+    assert!(files(dir.path()).is_empty(), "a file comes with its first event");
+    deliver(&mut sink, &["one", "two"]).await;
+    deliver(&mut sink, &["three"]).await;
+    assert_eq!(sink.deadline(), None);
+    assert_eq!(contents(dir.path()), ["one\ntwo\nthree\n"]);
+}
+
+#[tokio::test]
+async fn test_rolling_file_sink_rolls_by_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = [
+        ("sink.rollInterval", "1"),
+        ("sink.pathManager.prefix", "p-"),
+        ("sink.pathManager.extension", "log"),
+    ];
+    let mut sink = sink(dir.path(), &keys);
+    deliver(&mut sink, &["one"]).await;
+    let deadline = sink.deadline().unwrap();
+    sink.on_deadline().await.unwrap();
+    assert_eq!(sink.deadline(), Some(deadline), "not yet due");
+    tokio::time::sleep_until(deadline.into()).await;
+    sink.on_deadline().await.unwrap();
+    assert_eq!(sink.deadline(), None, "nothing is open");
+    deliver(&mut sink, &["two"]).await;
+    assert_eq!(contents(dir.path()), ["one\n", "two\n"]);
+    for name in files(dir.path()).into_keys() {
+        assert!(name.starts_with("p-") && name.ends_with(".log"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_exists_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = sink(dir.path(), &[("sink.pathManager", "ROLLTIME")]);
+    // Whatever second it is when the sink creates its file.
+    let now = jiff::Zoned::now();
+    let mut taken = Vec::new();
+    for second in 0..30 {
+        let at = now.checked_add(jiff::Span::new().seconds(second)).unwrap();
+        let name = format!("{}-1", at.strftime("%Y%m%d%H%M%S"));
+        std::fs::write(dir.path().join(&name), "old").unwrap();
+        taken.push(name);
+    }
+    deliver(&mut sink, &["new"]).await;
+    let files = files(dir.path());
+    assert!(taken.iter().all(|name| files[name] == "old"));
+    let new: Vec<_> = files.iter().filter(|(_, text)| *text == "new\n").collect();
+    assert!(new.len() == 1 && new[0].0.ends_with("-2"), "{files:?}");
+}
+
+#[tokio::test]
+async fn a_write_that_fails_is_an_error_and_the_next_one_goes_into_a_new_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = sink(dir.path(), &[("sink.sync", "false")]);
+    let events = [Event::of_body("one")];
+    let batch = Batch { events: &events, ids: None, attempt: 1 };
+    let gone = dir.path().with_extension("gone");
+    std::fs::rename(dir.path(), &gone).unwrap();
+    let error = sink.deliver(batch).await.unwrap_err();
+    assert!(error.0.contains(dir.path().to_str().unwrap()), "{error}");
+    std::fs::rename(&gone, dir.path()).unwrap();
+    sink.deliver(batch).await.unwrap();
+    assert_eq!(contents(dir.path()), ["one\n"]);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_missing_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = sink(&dir.path().join("none"), &[]).start().await.unwrap_err();
+    assert!(error.0.contains("sink.directory") && error.0.contains("none"), "{error}");
+}

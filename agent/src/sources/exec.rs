@@ -1,0 +1,277 @@
+//! Flume's exec source: the lines that a command prints.
+//!
+//! The command is outside of any transaction: what it printed and we could not put before the agent ended is lost. For a file use taildir.
+
+use crate::{
+    component::{
+        BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, PutBatch,
+        PutError, Retry, Settings, Source, SourceContext, Stop,
+    },
+    text::{Charset, Ending, Lines},
+};
+use fchannel::Event;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::{process::Stdio, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+};
+
+const MAX: i64 = i32::MAX as i64;
+
+pub(crate) static ENTRY: Entry = Entry {
+    names: &["exec", "org.apache.flume.source.ExecSource"],
+    doc: "Runs a command and takes the lines that it prints.",
+    keys: &[
+        Key::new(
+            "command",
+            KeyKind::Text,
+            "The command; without `shell` split at blanks, without quoting.",
+        )
+        .required(),
+        Key::new(
+            "shell",
+            KeyKind::Text,
+            "For example `/bin/sh -c`, split at blanks: the command becomes its last argument.",
+        ),
+        Key::new("restart", KeyKind::Flag, "Starts the command again when it ends.").or("false"),
+        Key::new(
+            "restartThrottle",
+            KeyKind::Whole { min: 0, max: i64::MAX, replaced: false },
+            "Milliseconds before that.",
+        )
+        .or("10000"),
+        Key::new("logStdErr", KeyKind::Flag, "Logs the lines that it prints as errors.")
+            .or("false"),
+        Key::new(
+            "batchSize",
+            KeyKind::Whole { min: 1, max: MAX, replaced: false },
+            "Events in one transaction at most.",
+        )
+        .or("20"),
+        Key::new(
+            "batchTimeout",
+            KeyKind::Whole { min: 0, max: i64::MAX, replaced: false },
+            "Known and not needed: lines never wait for more to come.",
+        )
+        .or("3000"),
+        Key::new(
+            "charset",
+            KeyKind::Text,
+            "Of the lines: UTF-8, ISO-8859-1 or US-ASCII. Bodies are the bytes as printed.",
+        )
+        .or("UTF-8"),
+    ],
+    batch_key: Some("batchSize"),
+    build: Build::Source(Placement::Shared, build),
+};
+
+/// A line longer than this comes in pieces. Flume reads it whole, and the agent runs out of memory.
+const LINE_BYTES_MAX: usize = 8 << 20;
+
+/// Between the polite signal and the other one.
+const KILL_AFTER: Duration = Duration::from_secs(2);
+
+struct Exec {
+    program: String,
+    arguments: Vec<String>,
+    restart_after: Option<Duration>,
+    log_stderr: bool,
+    batch_events: usize,
+}
+
+fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
+    let charset = settings.required("charset")?;
+    if !Charset::by_name(charset).is_some_and(Charset::is_ascii_compatible) {
+        let text = format!("{}: property `charset`: {charset} is not supported", settings.name());
+        return Err(ComponentError(text));
+    }
+    let command = settings.required("command")?;
+    let mut words: Vec<String> = match settings.text("shell") {
+        Some(shell) => shell.split_whitespace().chain([command]).map(str::to_owned).collect(),
+        None => command.split_whitespace().map(str::to_owned).collect(),
+    };
+    if words.is_empty() {
+        return Err(ComponentError(format!("{}: property `command` is empty", settings.name())));
+    }
+    let throttle = Duration::from_millis(settings.whole("restartThrottle")?);
+    Ok(Box::new(Exec {
+        program: words.remove(0),
+        arguments: words,
+        restart_after: settings.flag("restart").then_some(throttle),
+        log_stderr: settings.flag("logStdErr"),
+        batch_events: usize::try_from(settings.whole("batchSize")?).unwrap_or(usize::MAX),
+    }))
+}
+
+impl Source for Exec {
+    fn run(self: Box<Self>, cx: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
+        Box::pin(async move {
+            loop {
+                let mut group = Group::start(&self)?;
+                cx.ready();
+                let read = self.read(&cx, &mut group.child).await;
+                if cx.stop.is_stopped() {
+                    group.end().await;
+                    return Ok(());
+                }
+                if let Err(error) = read {
+                    tracing::error!(source = %cx.name, %error, "cannot read what the command prints");
+                }
+                group.wait(&cx).await;
+                let again = match self.restart_after {
+                    Some(pause) => cx.stop.pause(pause).await,
+                    None => false,
+                };
+                if !again {
+                    // Flume's source stays started and idle.
+                    cx.stop.stopped().await;
+                    return Ok(());
+                }
+            }
+        })
+    }
+}
+
+impl Exec {
+    /// Takes lines until the command closes its output or the order to stop comes.
+    async fn read(&self, cx: &SourceContext, child: &mut Child) -> std::io::Result<()> {
+        let errors = child.stderr.take().map(|stderr| {
+            // Always read: a full pipe would stop the command.
+            tokio::spawn(read_errors(
+                stderr,
+                Arc::clone(&cx.name),
+                self.log_stderr,
+                cx.stop.clone(),
+            ))
+        });
+        let Some(mut stdout) = child.stdout.take() else { return Ok(()) };
+        let mut lines = Lines::new(Ending::Any, LINE_BYTES_MAX);
+        while fill(&mut stdout, &mut lines, &cx.stop).await? {
+            let next = || lines.next().map(|line| Event::of_body(line.body));
+            if put(cx, self.batch_events, next).await.is_err() {
+                return Ok(());
+            }
+        }
+        if !cx.stop.is_stopped() {
+            // At the end of output a last line needs no end. The pipeline keeps it until there is room.
+            let mut rest = lines.rest().map(|line| Event::of_body(line.body));
+            if put(cx, 1, || rest.take()).await.is_err() {
+                return Ok(());
+            }
+        }
+        drop(errors);
+        Ok(())
+    }
+}
+
+/// Puts all that `next` gives, in transactions of at most `batch_events`. An error means that the agent stops.
+async fn put(
+    cx: &SourceContext,
+    batch_events: usize,
+    mut next: impl FnMut() -> Option<Event>,
+) -> Result<(), PutError> {
+    loop {
+        let events: Vec<Event> = std::iter::from_fn(&mut next).take(batch_events).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        cx.pipeline.put(&mut PutBatch::of(events), Retry::UntilStopped).await?;
+    }
+}
+
+/// Reads what has arrived; false at the end and when the order to stop comes.
+async fn fill(
+    from: &mut (impl AsyncRead + Unpin),
+    lines: &mut Lines,
+    stop: &Stop,
+) -> std::io::Result<bool> {
+    if stop.is_stopped() {
+        return Ok(false);
+    }
+    lines.buffer().reserve(READ_BYTES);
+    tokio::select! {
+        biased;
+        len = from.read_buf(lines.buffer()) => Ok(len? > 0),
+        () = stop.stopped() => Ok(false),
+    }
+}
+
+const READ_BYTES: usize = 32 << 10;
+
+async fn read_errors(mut from: impl AsyncRead + Unpin, source: Arc<str>, log: bool, stop: Stop) {
+    let mut lines = Lines::new(Ending::Any, LINE_BYTES_MAX.min(READ_BYTES));
+    while fill(&mut from, &mut lines, &stop).await.unwrap_or(false) {
+        while let Some(line) = lines.next() {
+            if log {
+                tracing::error!(source = %source, line = %String::from_utf8_lossy(&line.body), "stderr");
+            }
+        }
+    }
+}
+
+/// The command and everything it started.
+struct Group {
+    child: Child,
+    /// `None` once the child is gone: its number may belong to somebody else.
+    id: Option<Pid>,
+}
+
+impl Group {
+    fn start(exec: &Exec) -> Result<Self, ComponentError> {
+        let mut command = Command::new(&exec.program);
+        command
+            .args(&exec.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // A group of its own, so that a shell's children end with it.
+        let child = command
+            .process_group(0)
+            .spawn()
+            .map_err(|error| ComponentError(format!("cannot run {}: {error}", exec.program)))?;
+        let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(Self { child, id })
+    }
+
+    /// Waits for the command after it closed its output, and says how it ended.
+    async fn wait(&mut self, cx: &SourceContext) {
+        tokio::select! {
+            status = self.child.wait() => {
+                match status {
+                    Ok(status) => tracing::info!(source = %cx.name, %status, "command ended"),
+                    Err(error) => tracing::error!(source = %cx.name, %error, "command ended"),
+                }
+                self.id = None;
+            }
+            () = cx.stop.stopped() => self.end().await,
+        }
+    }
+
+    /// Ends the whole group.
+    async fn end(&mut self) {
+        self.signal(Signal::TERM);
+        if tokio::time::timeout(KILL_AFTER, self.child.wait()).await.is_err() {
+            self.signal(Signal::KILL);
+        }
+        // What the command left behind in its group.
+        self.signal(Signal::KILL);
+        self.id = None;
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The group may have ended by itself.
+        if let Some(id) = self.id
+            && kill_process_group(id, signal).is_err()
+        {}
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+use super::*;
+use crate::testing::Running;
+
+async fn run(keys: &[(&str, &str)]) -> Running {
+    Running::start(&ENTRY, keys).await
+}
+
+async fn shell(command: &str) -> Running {
+    run(&[("shell", "/bin/sh -c"), ("command", command)]).await
+}
+
+#[tokio::test]
+async fn test_exec_source_file_content_line_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("input");
+    let lines: Vec<String> = (0..100).map(|number| format!("line {number}")).collect();
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    let source = run(&[("command", &format!("cat {}", path.display()))]).await;
+    assert_eq!(source.out.wait_for(100).await, lines);
+    let out = source.stop().await;
+    assert!(out.batch_sizes().iter().all(|size| *size <= 20));
+}
+
+#[tokio::test]
+async fn test_exec_source_shell_commands() {
+    for (command, expected) in [
+        ("echo one && printf 'two\\nthree'", vec!["one", "two", "three"]),
+        ("seq 5 | tail -2", vec!["4", "5"]),
+        ("echo `echo nested` $(echo deep)", vec!["nested deep"]),
+        ("printf '%s\\n' \"a  'b'\" 'c\\d'", vec!["a  'b'", "c\\d"]),
+        ("printf 'a\\r\\nb\\rc\\n\\nd'", vec!["a", "b", "c", "", "d"]),
+    ] {
+        let source = shell(command).await;
+        assert_eq!(source.out.wait_for(expected.len()).await, expected, "{command}");
+        source.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn test_exec_source_lines_do_not_wait_for_a_batch() {
+    let source = run(&[
+        ("shell", "/bin/sh -c"),
+        ("command", "seq 3; exec sleep 1000"),
+        ("batchSize", "50000"),
+    ])
+    .await;
+    assert_eq!(source.out.wait_for(3).await, ["1", "2", "3"]);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn test_exec_source_restart() {
+    let source =
+        run(&[("command", "echo again"), ("restart", "true"), ("restartThrottle", "10")]).await;
+    assert_eq!(source.out.wait_for(5).await[..5], ["again"; 5]);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn test_exec_source_stop_kills_the_whole_group() {
+    let source = shell("sleep 1000 & echo $!; echo $$; wait").await;
+    let pids = source.out.wait_for(2).await;
+    let alive = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // A zombie is dead; only its parent has not looked yet.
+        !(stat.is_empty() || stat.contains(") Z "))
+    };
+    assert!(pids.iter().all(alive));
+    let out = source.stop().await;
+    out.until("the end of the group", |_| !pids.iter().any(alive)).await;
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_the_polite_signal_is_killed() {
+    let source = shell("trap '' TERM; echo ready; while :; do sleep 1000; done").await;
+    source.out.wait_for(1).await;
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn stderr_is_read_though_not_taken() {
+    let source = shell("head -c 1000000 /dev/zero | tr '\\0' x >&2; echo done").await;
+    assert_eq!(source.out.wait_for(1).await, ["done"]);
+    source.stop().await;
+}
+
+#[test]
+fn a_charset_that_is_not_supported_is_named() {
+    let keys = crate::testing::settings(&ENTRY, &[("command", "true"), ("charset", "UTF-16")]);
+    assert!(build(&keys, &Parts::default()).err().unwrap().0.contains("UTF-16"));
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_exist_is_an_error() {
+    let source = crate::testing::source(&ENTRY, &[("command", "/no/such/command")]);
+    let (_sender, stop) = Stop::new();
+    let cx = SourceContext {
+        name: "r1".into(),
+        pipeline: Arc::<crate::testing::Collector>::default(),
+        stop,
+        on_ready: Arc::new(|_| {}),
+    };
+    assert!(source.run(cx).await.unwrap_err().0.contains("/no/such/command"));
+}

@@ -1,0 +1,82 @@
+//! Syslog over TCP and UDP, as Flume's `syslogtcp` and `syslogudp` understand it.
+
+mod format;
+mod frame;
+mod tcp;
+mod time;
+mod udp;
+
+use crate::component::{Key, KeyKind, Settings};
+use fchannel::{Event, Headers};
+use format::{Format, KeepFields};
+use std::{net::SocketAddr, sync::Arc};
+
+pub(crate) use tcp::ENTRY as TCP;
+pub(crate) use udp::ENTRY as UDP;
+
+const PORT: Key = Key::new(
+    "port",
+    KeyKind::Whole { min: 0, max: 65535, replaced: false },
+    "The port; 0 lets the system choose.",
+)
+.required();
+const HOST: Key = Key::new(
+    "host",
+    KeyKind::Text,
+    "The name or address to listen at. Absent: 127.0.0.1, where Flume listens at all addresses (`0.0.0.0`).",
+);
+const KEEP_FIELDS: Key = Key::new(
+    "keepFields",
+    KeyKind::Text,
+    "`none`, `all`, or some of: priority version timestamp hostname; what stays in the body.",
+)
+.or("none");
+const CLIENT_IP: Key =
+    Key::new("clientIPHeader", KeyKind::Text, "A header for the address of the sender.");
+const CLIENT_HOST: Key = Key::new(
+    "clientHostnameHeader",
+    KeyKind::Text,
+    "A header for the name of the sender; here its address, because nobody is asked for the name.",
+);
+
+/// The host to bind: loopback, aloud, when the conf does not say.
+fn host_of(settings: &Settings) -> String {
+    settings.text("host").map(str::to_owned).unwrap_or_else(|| {
+        tracing::warn!(source = %settings.name(), key = "host", listening_at = "127.0.0.1",
+            "`host` is not set: only this host can send; Flume would listen at all addresses, say `host = 0.0.0.0` for that");
+        "127.0.0.1".to_owned()
+    })
+}
+
+/// Makes events of messages; shared by all connections of a source.
+#[derive(Clone)]
+struct Maker {
+    format: Arc<Format>,
+    ip_header: Option<Arc<str>>,
+    host_header: Option<Arc<str>>,
+}
+
+impl Maker {
+    fn new(settings: &Settings) -> Self {
+        let header = |key| settings.text(key).map(Arc::from);
+        Self {
+            format: Arc::new(Format::new(KeepFields::parse(
+                settings.text("keepFields").unwrap_or_default(),
+            ))),
+            ip_header: header("clientIPHeader"),
+            host_header: header("clientHostnameHeader"),
+        }
+    }
+
+    fn event(&self, message: &frame::Message, peer: SocketAddr) -> Event {
+        let mut event = self.format.event(message, jiff::Timestamp::now());
+        let set = |headers: &mut Headers, name: &Option<Arc<str>>| {
+            if let Some(name) = name {
+                headers.insert(name, &peer.ip().to_canonical().to_string());
+            }
+        };
+        set(&mut event.headers, &self.ip_header);
+        set(&mut event.headers, &self.host_header);
+        event
+    }
+}

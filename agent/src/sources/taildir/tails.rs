@@ -1,0 +1,282 @@
+//! All files that are followed: found in their directories, kept through renames, forgotten when they are gone.
+
+use super::{
+    matcher::{FileId, Group, Look, Name, list},
+    position::{Mark, Row, Saved, mark_key},
+    reader::Tail,
+};
+use crate::component::Put;
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The files that are followed.
+pub(super) struct Tails {
+    pub(super) groups: Vec<Group>,
+    pub(super) source: Arc<str>,
+    pub(super) files: BTreeMap<FileId, Tail>,
+    /// Keys of marks that are no longer about anything.
+    pub(super) stale: Vec<Bytes>,
+    /// A file came or went since the position file was written.
+    pub(super) changed: bool,
+    pipeline: Arc<dyn Put>,
+    saved: Saved,
+    skip_to_end: bool,
+}
+
+impl Tails {
+    /// Finds all files for the first time.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub(super) fn find(
+        groups: Vec<Group>,
+        source: Arc<str>,
+        pipeline: Arc<dyn Put>,
+        saved: Saved,
+        skip_to_end: bool,
+    ) -> io::Result<Self> {
+        let mut tails = Self {
+            groups,
+            source,
+            files: BTreeMap::new(),
+            stale: Vec::new(),
+            changed: true,
+            pipeline,
+            saved,
+            skip_to_end,
+        };
+        for directory in tails.directories() {
+            let names = tails.scan_names(&directory)?;
+            tails.adopt(&directory, &names);
+        }
+        tails.skip_to_end = false;
+        tails.forget_saved();
+        Ok(tails)
+    }
+
+    pub(super) fn directories(&self) -> BTreeSet<PathBuf> {
+        self.groups.iter().map(|group| group.directory.clone()).collect()
+    }
+
+    /// The group that follows this name.
+    pub(super) fn group_of(&self, directory: &Path, name: &OsStr) -> Option<usize> {
+        self.groups.iter().position(|group| group.directory == directory && group.matches(name))
+    }
+
+    /// Looks where the files of a directory are now, and which ones are new.
+    pub(super) fn scan(&mut self, directory: &Path) -> io::Result<()> {
+        self.scan_names(directory).map(|_| ())
+    }
+
+    fn scan_names(&mut self, directory: &Path) -> io::Result<Vec<Name>> {
+        let names = list(directory)?;
+        self.locate(directory, &names);
+        for Name { name, .. } in &names {
+            if let Some(group) = self.group_of(directory, name) {
+                self.meet(directory.join(name), group);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Finds out which of the known files have lost their name, and where they lie now.
+    fn locate(&mut self, directory: &Path, names: &[Name]) {
+        let known: Vec<FileId> = self
+            .files
+            .values()
+            .filter(|tail| tail.path.parent() == Some(directory))
+            .map(|tail| tail.id)
+            .collect();
+        for id in known {
+            let Some(tail) = self.files.get_mut(&id) else { continue };
+            match Look::at(&tail.path) {
+                // The same inode with another birth is a new file that got an old number.
+                Ok(Some(look)) if look.id == id && look.born_ms == tail.born_ms => {
+                    tail.gone = false;
+                    tail.lies_at.clone_from(&tail.path);
+                    tail.looked(&look);
+                    continue;
+                }
+                _ => {}
+            }
+            let born_ms = tail.born_ms;
+            let moved = names
+                .iter()
+                .filter(|name| name.inode == id.inode)
+                .map(|name| directory.join(&name.name));
+            let moved = { moved }.find(|path| {
+                matches!(Look::at(path), Ok(Some(look)) if look.id == id && look.born_ms == born_ms)
+            });
+            let group = moved.as_ref().and_then(|path| self.group_of(directory, path.file_name()?));
+            let Some(tail) = self.files.get_mut(&id) else { continue };
+            match moved {
+                Some(path) if group.is_some() => {
+                    tracing::warn!(source = %self.source, from = %tail.path.display(), to = %path.display(),
+                        "a renamed file matches again: it is read from its start, as Flume does; let the pattern leave rotated names out");
+                    self.files.remove(&id);
+                    self.changed = true;
+                }
+                Some(path) => {
+                    if tail.lies_at != path {
+                        tracing::info!(source = %self.source, from = %tail.path.display(), to = %path.display(),
+                            "file renamed, followed to its end");
+                    }
+                    tail.lies_at = path;
+                    tail.gone = true;
+                    tail.look_again();
+                }
+                None if tail.is_open() => {
+                    tail.gone = true;
+                    tail.look_again();
+                }
+                None => {
+                    // Nothing to read it through: it was quiet when its descriptor was closed.
+                    tracing::info!(source = %self.source, file = %tail.path.display(), position = tail.position, "file is gone");
+                    self.forget(id);
+                }
+            }
+        }
+    }
+
+    /// A file under a name that a group follows.
+    fn meet(&mut self, path: PathBuf, group: usize) {
+        let Ok(Some(look)) = Look::at(&path) else { return };
+        // Under its name it was located before; under a second name it is the same file.
+        if self.files.contains_key(&look.id) {
+            return;
+        }
+        let position = self.start_of(&path, &look);
+        tracing::info!(source = %self.source, file = %path.display(), inode = look.id.inode, position, "file followed");
+        let tail = Tail::new(path, group, &look, position);
+        // A new file may have got the inode of one just forgotten, and with it the key of its mark.
+        let key = self.key_of(&tail);
+        self.stale.retain(|stale| *stale != key);
+        self.files.insert(look.id, tail);
+        self.changed = true;
+    }
+
+    /// Where to begin: the mark, else the position file, else the start or the end.
+    fn start_of(&self, path: &Path, look: &Look) -> u64 {
+        let fresh = if self.skip_to_end { look.len } else { 0 };
+        let position = match self.mark_of(path.parent().unwrap_or(Path::new("/")), look.id.inode) {
+            Some(mark)
+                if mark.is_about(look) && mark.is_named(path.file_name().unwrap_or_default()) =>
+            {
+                mark.position
+            }
+            Some(_) => 0,
+            None => {
+                let row = self
+                    .saved
+                    .rows
+                    .iter()
+                    .find(|row| row.inode == look.id.inode && row.path == path);
+                row.map_or(fresh, |row| row.position)
+            }
+        };
+        if position > look.len { 0 } else { position }
+    }
+
+    fn mark_of(&self, directory: &Path, inode: u64) -> Option<Mark> {
+        Mark::decode(&self.pipeline.mark(&mark_key(&self.source, inode, directory))?)
+    }
+
+    /// Files that were renamed while the agent was down, to a name that no group follows: they are read to their end.
+    fn adopt(&mut self, directory: &Path, names: &[Name]) {
+        for Name { name, inode } in names {
+            if self.group_of(directory, name).is_some() {
+                continue;
+            }
+            let Some((old_name, position)) =
+                self.left_behind(directory, *inode, &directory.join(name))
+            else {
+                continue;
+            };
+            let Some(group) = self.group_of(directory, old_name.file_name().unwrap_or_default())
+            else {
+                continue;
+            };
+            let Ok(Some(look)) = Look::at(&directory.join(name)) else { continue };
+            if self.files.contains_key(&look.id) || position > look.len {
+                continue;
+            }
+            tracing::info!(source = %self.source, from = %old_name.display(), to = %directory.join(name).display(), position,
+                "file was renamed while the agent was down, followed to its end");
+            let mut tail = Tail::new(old_name, group, &look, position);
+            tail.lies_at = directory.join(name);
+            tail.gone = true;
+            tail.pending = true;
+            self.files.insert(look.id, tail);
+        }
+    }
+
+    /// The name and position that a file had, if it was followed under another name and this is the same file by all that can be known.
+    fn left_behind(&self, directory: &Path, inode: u64, now_at: &Path) -> Option<(PathBuf, u64)> {
+        use std::os::unix::ffi::OsStrExt;
+        let look = || Look::at(now_at).ok().flatten();
+        if let Some(mark) = self.mark_of(directory, inode) {
+            let name = OsStr::from_bytes(&mark.name);
+            return mark.is_about(&look()?).then(|| (directory.join(name), mark.position));
+        }
+        let row = self
+            .saved
+            .rows
+            .iter()
+            .find(|row| row.inode == inode && row.path.parent() == Some(directory))?;
+        // A file born later has got the inode of one that is gone.
+        let older = look()?.born_ms <= self.saved.written_ms;
+        older.then(|| (row.path.clone(), row.position))
+    }
+
+    /// The rows of the position file have served; marks of files that are gone can go.
+    fn forget_saved(&mut self) {
+        let saved = std::mem::take(&mut self.saved);
+        for Row { inode, path, .. } in saved.rows {
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            let known = self
+                .files
+                .values()
+                .any(|tail| tail.id.inode == inode && tail.path.parent() == Some(directory));
+            if !known {
+                self.stale.push(mark_key(&self.source, inode, directory));
+            }
+        }
+    }
+
+    /// Follows a file no longer.
+    pub(super) fn forget(&mut self, id: FileId) {
+        if let Some(tail) = self.files.remove(&id) {
+            self.stale.push(self.key_of(&tail));
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn key_of(&self, tail: &Tail) -> Bytes {
+        mark_key(&self.source, tail.id.inode, tail.path.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// The rows of the position file, by path.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let row = |tail: &Tail| Row {
+            inode: tail.id.inode,
+            position: tail.position,
+            path: tail.path.clone(),
+        };
+        let mut rows: Vec<_> = self.files.values().map(row).collect();
+        rows.sort_by(|a, b| a.path.cmp(&b.path));
+        rows
+    }
+
+    /// Files that may have something to read, the oldest first.
+    pub(super) fn pending(&self) -> Vec<FileId> {
+        let mut pending: Vec<_> = self.files.values().filter(|tail| tail.pending).collect();
+        pending.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+        pending.into_iter().map(|tail| tail.id).collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! The command line from outside: what goes to which stream, and how it ends.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn fchannel(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fchannel")).args(args).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Five mistakes that no build can take for anything else.
+const FIVE: &str = "\
+a1.channels = c1 c2
+a1.sources = r1 r2
+a1.sinks = k1 k2
+a1.sources.r1.type = no-such-source
+a1.sources.r1.channels = c1
+a1.sources.r2.channels =
+a1.channels.c1.type = com.example.Channel
+a1.sinks.k1.type = no-such-sink
+a1.sinks.k1.channel = c1
+a1.sinks.k2.channel = c2
+";
+
+fn write(dir: &Path, name: &str, conf: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, conf).expect("a file in a temporary directory");
+    path
+}
+
+#[test]
+fn an_invalid_conf_ends_check_and_agent_with_78_and_the_same_findings() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = write(dir.path(), "five.conf", FIVE);
+    let conf = conf.to_str().unwrap();
+    let check = fchannel(&["check", conf, "-n", "a1"]);
+    assert_eq!(check.status.code(), Some(78));
+    assert_eq!(text(&check.stderr), "");
+    let agent = fchannel(&["agent", "-n", "a1", "-f", conf]);
+    assert_eq!(agent.status.code(), Some(78));
+    assert_eq!(text(&agent.stdout), "");
+    for out in [text(&check.stdout), text(&agent.stderr)] {
+        for place in [":1:18", ":2:17", ":4:22", ":7:23", ":8:20"] {
+            assert!(out.contains(&format!("--> {conf}{place}\n")), "{place} in {out}");
+        }
+        assert!(out.contains(" errors, "), "{out}");
+        assert!(!out.contains('\u{1b}'), "no colour in a pipe");
+    }
+}
+
+#[test]
+fn check_as_json_has_a_row_for_each_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = write(dir.path(), "five.conf", FIVE);
+    let check = fchannel(&["check", conf.to_str().unwrap(), "-o", "json"]);
+    assert_eq!(check.status.code(), Some(78));
+    let report: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
+    assert_eq!(report["schema"], "fchannel.check/1");
+    let rows = report["diagnostics"].as_array().unwrap();
+    let errors = rows.iter().filter(|row| row["severity"] == "error").count();
+    assert_eq!(report["errors"], errors);
+    assert_eq!(rows[0]["line"], 1);
+    assert_eq!(rows[0]["column"], 18);
+    assert_eq!(rows[0]["code"], "FC1102");
+    assert!(rows[0]["message"].is_string() && rows[0]["help"].is_array());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_exit_1_and_wrong_use_is_2() {
+    for args in [&["check", "/no/such.conf"][..], &["agent", "-n", "a1", "-f", "/no/such.conf"]] {
+        let out = fchannel(args);
+        assert_eq!(out.status.code(), Some(1));
+        assert!(text(&out.stderr).contains("error: cannot read /no/such.conf: No such file"));
+    }
+    assert_eq!(fchannel(&["agent", "-f", "x"]).status.code(), Some(2));
+    assert_eq!(fchannel(&["frobnicate"]).status.code(), Some(2));
+    let too_large = "#".repeat(3 << 20);
+    let dir = tempfile::tempdir().unwrap();
+    let out = fchannel(&["check", write(dir.path(), "x", &too_large).to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(78));
+    assert!(text(&out.stdout).contains("error[FC1010]"));
+}
+
+#[test]
+fn a_log_of_objects_has_the_findings_as_objects() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = write(dir.path(), "five.conf", FIVE);
+    let out =
+        fchannel(&["agent", "-n", "a1", "-f", conf.to_str().unwrap(), "--log-format", "json"]);
+    let log = text(&out.stderr);
+    let rows: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows[0]["code"], "FC1102");
+    assert_eq!(rows[0]["line"], 1);
+    assert_eq!(rows[0]["level"], "ERROR");
+}
+
+#[test]
+fn the_conf_directory_is_where_a_relative_file_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "only-there.conf", FIVE);
+    let conf_dir = dir.path().to_str().unwrap();
+    let out = fchannel(&["agent", "-n", "a1", "-c", conf_dir, "-f", "only-there.conf"]);
+    assert_eq!(out.status.code(), Some(78), "{}", text(&out.stderr));
+}
+
+#[test]
+fn the_exit_codes_are_printed_by_help() {
+    for args in [&["help", "exit-codes"][..], &["exit-codes"], &["exit-codes", "--help"]] {
+        let out = fchannel(args);
+        assert_eq!(out.status.code(), Some(0));
+        assert!(
+            text(&out.stdout).contains("      78  the configuration is invalid"),
+            "{}",
+            text(&out.stdout)
+        );
+    }
+}
+
+#[test]
+fn an_unknown_component_is_said_to_be_flumes_if_it_is() {
+    let out = fchannel(&["components", "show", "hdfs"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("Flume's `hdfs` sink is not available in this build"));
+    assert_eq!(fchannel(&["components", "-o", "json"]).status.code(), Some(0));
+}
