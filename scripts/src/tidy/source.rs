@@ -313,8 +313,15 @@ mod tests {
 
     #[test]
     fn comments_strings_and_tests_say_nothing() {
-        let text = "/* crate::a /* crate::b */ */ // crate::c\nconst S: &str = \"crate::d \\\" crate::e\";\nconst R: &str = r#\"crate::f\"#;\n\
-                    const C: char = '\"'; fn f<'a>() { crate::g() }\n#[cfg(test)]\nmod tests { fn t() { crate::h(); } }\nfn i() { crate::j() }";
+        let text = [
+            "/* crate::a /* crate::b */ */ // crate::c",
+            "const S: &str = \"crate::d \\\" crate::e\"; const R: &str = r#\"crate::f\"#;",
+            "const C: char = '\"'; fn f<'a>() { crate::g() }",
+            "#[cfg(test)]",
+            "mod tests { fn t() { crate::h(); } }",
+            "fn i() { crate::j() }",
+        ];
+        let text = &text.join("\n");
         assert_eq!(paths(text), ["crate::g", "crate::j"]);
     }
 
