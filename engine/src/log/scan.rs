@@ -115,6 +115,16 @@ impl Scanner<'_> {
                 Found::BrokenBody(header) if void_above.is_some_and(|cut| header.lsn > cut) => {
                     break Stop::Void;
                 }
+                // Another image served. But a segment is made with the whole of its image: one that ends in it is no torn one.
+                Found::BrokenBody(header)
+                    if header.kind == Kind::IMAGE
+                        && offset + header.frame_len() <= reader.file_len()? =>
+                {
+                    offset += header.frame_len();
+                }
+                Found::BrokenBody(_) | Found::Nothing if offset == SEGMENT_HEADER_LEN as u64 => {
+                    break Stop::NoImage;
+                }
                 Found::BrokenBody(_) => break Stop::Broken,
                 Found::Nothing => break Stop::Nothing,
             }
@@ -172,7 +182,7 @@ impl Scanner<'_> {
         }
         let missing = self.scan.end.next();
         let verdict = judge(End {
-            vouched_for: missing <= self.scan.vouched,
+            vouched_for: missing <= self.scan.vouched || matches!(stop, Stop::NoImage),
             in_newest_segment: successor.is_none(),
             something_follows: follows,
             impossible_order: matches!(stop, Stop::OutOfOrder(_)),
@@ -184,6 +194,9 @@ impl Scanner<'_> {
         let by = match (&stop, voucher, successor) {
             (Stop::OutOfOrder(lsn), ..) => {
                 format!("a sound frame with LSN {lsn} lies where {missing} belongs")
+            }
+            (Stop::NoImage, ..) => {
+                "the segment was made with its image, which is damaged".to_owned()
             }
             (_, _, Some(next)) => format!(
                 "the header of {} says that all below {} was durable",
@@ -211,6 +224,7 @@ impl Scanner<'_> {
 enum Stop {
     Nothing,
     Broken,
+    NoImage,
     Void,
     OutOfOrder(Lsn),
 }
