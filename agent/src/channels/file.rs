@@ -94,8 +94,7 @@ struct FileChannel {
 }
 
 fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, ComponentError> {
-    let (home, data_dirs) =
-        directories(settings).ok_or_else(|| ComponentError("no directories".to_owned()))?;
+    let (home, data_dirs) = directories(settings)?;
     let options = Options { data_dirs, ..options(settings)? };
     let limits = ChannelLimits {
         capacity_events: Some(options.capacity_events),
@@ -116,8 +115,6 @@ fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, Compon
 /// Names the key that is not a number.
 fn options(settings: &Settings) -> Result<Options, ComponentError> {
     let seconds = |key: &str| Ok::<u64, ComponentError>(settings.whole(key)?.saturating_mul(1000));
-    let data_dirs =
-        settings.required("dataDirs")?.split(',').map(str::trim).filter(|dir| !dir.is_empty());
     let durability = if settings.flag("fsyncPerTransaction") {
         Durability::EachCommit
     } else {

@@ -160,6 +160,19 @@ pub(crate) fn choose_image(
         return Err(Error::new(ErrorKind::NotAChannel, what)
             .in_file(checkpoints.first().map_or(std::path::Path::new(""), |(path, _)| path)));
     }
+    let newest = segments.newest().map(|newest| newest.header.id);
+    for (path, image) in &checkpoints {
+        if let Ok(image) = image
+            && newest.is_some_and(|newest| image.next_frame.segment > newest)
+        {
+            // It is sound, so the segment was there: an older image would open, and lose what lay in it.
+            let what = format!(
+                "@J: segment {} is missing, to which a checkpoint leads",
+                image.next_frame.segment
+            );
+            return Err(Error::corrupt(what).in_file(path));
+        }
+    }
     let in_files =
         checkpoints.into_iter().map(|(path, image)| (ImageSource::Checkpoint(path), image));
     let in_segments = segments
