@@ -25,6 +25,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecoveryReport {
+    /// The identity of the log, drawn when it was made: with an event's sequence, an id of the event for ever.
+    pub log_id: [u8; 16],
     /// True if there was nothing: a new log. If there should have been something, its disk may not be mounted.
     pub new: bool,
     /// How the log ended.
@@ -114,6 +116,7 @@ pub(crate) fn open(
     let path = segment.path.clone();
     segments.insert(segment);
     let report = RecoveryReport {
+        log_id: dirs.log_id,
         new,
         verdict: scan.verdict,
         image: chosen.source,
