@@ -451,3 +451,59 @@ fn the_last_clone_may_go_inside_a_wake_up() {
     gate.set(Writes::Pass);
     join("the leader", leader).unwrap();
 }
+
+/// Two releases at once both took the oldest segment for theirs to remove; the second found it gone, and stopped the log.
+#[test]
+fn releases_of_a_bare_log_at_once_keep_their_order() {
+    use fchannel::{Wal, WalOptions};
+    let dir = tempfile::tempdir().unwrap();
+    let options = WalOptions { segment_bytes_max: 64 << 10, ..WalOptions::default() };
+    let wal = Arc::new(Wal::open(dir.path(), options.clone(), |_, _, _| Ok(())).unwrap());
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let wal = Arc::clone(&wal);
+            thread(move || {
+                for _ in 0..60 {
+                    let lsn = wal.append(1, &[1; 20_000]).unwrap().lsn;
+                    wal.release_before(lsn).unwrap();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| join("a writer", thread));
+    drop(wal);
+    Wal::open(dir.path(), options, |_, _, _| Ok(())).unwrap();
+}
+
+/// A taker stood at the end of a segment whose events were all taken. While it looked for the next one, that segment was removed.
+#[test]
+fn segments_removed_under_a_taker_are_stepped_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), Options { tail_cache_bytes: 0, ..options() }).unwrap();
+    let total = 300;
+    let taker = {
+        let channel = channel.clone();
+        thread(move || {
+            let mut taken = 0;
+            while taken < total {
+                block_on(channel.ready()).expect("a wake-up was lost");
+                let take = channel.begin_take(TakeLimit::events(1)).unwrap();
+                taken += take.records().len();
+                take.commit().unwrap();
+            }
+        })
+    };
+    let checkpoints = {
+        let channel = channel.clone();
+        thread(move || {
+            while channel.stats().next_seq.get() < total as u64 || channel.stats().events > 0 {
+                channel.checkpoint().unwrap();
+            }
+        })
+    };
+    for _ in 0..total {
+        put_all(&channel, &["x".repeat(30_000)]);
+    }
+    join("the taker", taker);
+    join("the checkpoints", checkpoints);
+}

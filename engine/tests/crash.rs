@@ -511,3 +511,77 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged() {
 fn an_error_at_any_operation_stops_the_log_or_changes_nothing() {
     each_operation(Fault::Error, 100);
 }
+
+/// Puts are refused before anything of them is written; takes go on, also into the next segment, for which there is the reserve.
+#[test]
+fn a_full_disk_refuses_puts_and_lets_takes_drain_it() {
+    let mut driver = Driver::new(1);
+    driver.options.data_dirs.clear();
+    driver.options.durability = Durability::EachCommit;
+    let channel = driver.open().unwrap();
+    channel.tick().unwrap();
+    driver.world.world().full = true;
+    let (mut puts, mut refused) = (0, None);
+    while refused.is_none() {
+        match channel.put(&[1; 100]) {
+            Ok(_) => puts += 1,
+            Err(CommitError::NotCommitted(error)) => refused = Some(error),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused.unwrap().kind(), &ErrorKind::DiskFull);
+    // What is left of the segment is too little for a put of 100 bytes, and soon for a take.
+    while channel.put(b"").is_ok() {
+        puts += 1;
+    }
+    assert_eq!(channel.checkpoint().unwrap_err().kind(), &ErrorKind::DiskFull);
+    let segments = channel.stats().log.segments;
+    for _ in 0..puts {
+        assert_eq!(channel.begin_take(TakeLimit::events(1)).unwrap().commit().unwrap().events, 0);
+    }
+    assert!(channel.stats().log.segments > segments, "the takes needed the reserve");
+    assert!(channel.poisoned().is_none());
+    assert!(channel.put(&[1; 60_000]).is_err());
+    drop(channel);
+    driver.world.kill();
+    driver.world.world().full = false;
+    let channel = driver.open().unwrap();
+    assert_eq!(channel.stats().events, 0);
+    channel.put(b"there is room again").unwrap();
+}
+
+/// The free-space floor refuses puts while there is still room for what gives room.
+#[test]
+fn the_free_space_floor_refuses_puts_only() {
+    let mut driver = Driver::new(1);
+    driver.options.free_space_min_bytes = 1 << 20;
+    let channel = driver.open().unwrap();
+    channel.put(b"one").unwrap();
+    driver.world.world().full = true;
+    driver.world.world().clock_ms += 1_000;
+    let refused = channel.put(b"two").unwrap_err();
+    assert_eq!(refused.error().kind(), &ErrorKind::DiskFull);
+    assert!(refused.to_string().contains("free_space_min_bytes"), "{refused}");
+    channel.begin_take(TakeLimit::events(1)).unwrap().commit().unwrap();
+    assert_eq!((channel.stats().events, channel.stats().used), (0, 0));
+}
+
+/// A disk that says "synced" and is not must be found out by these tests: otherwise they prove nothing.
+#[test]
+fn these_tests_can_fail() {
+    let lost = (0..40).any(|seed| {
+        let quiet = std::panic::catch_unwind(|| {
+            let driver = Driver::new(seed);
+            driver.world.world().sync_is_a_lie = true;
+            let channel = driver.open().unwrap();
+            for number in 0..20u8 {
+                channel.put(&[number; 700]).unwrap();
+            }
+            drop(channel);
+            driver.world.power_cut();
+            driver.open().map(|channel| channel.stats().events).unwrap_or(0)
+        });
+        quiet.is_ok_and(|events| events < 20)
+    });
+    assert!(lost, "the simulated disk keeps what nobody synced");
+}

@@ -351,12 +351,14 @@ impl Channel {
         self.shared().log.lead_once()
     }
 
-    /// Does what is due at this moment of the world's clock: a sync under `Interval`, a checkpoint. For a world without threads.
+    /// Does what is due at this moment of the world's clock: a sync under `Interval`, a checkpoint, the reserve for a full disk. For a
+    /// world without threads.
     ///
     /// # Errors
     /// As [`sync`](Self::sync) and [`checkpoint`](Self::checkpoint).
     pub fn tick(&self) -> Result<()> {
         let shared = self.shared();
+        shared.log.make_reserves()?;
         if shared.log.sync_interval().is_some() {
             shared.log.sync()?;
         }

@@ -76,6 +76,8 @@ pub(crate) struct Log {
     writer: Mutex<Writer>,
     segments: Mutex<Segments>,
     spares: Mutex<Spares>,
+    /// Held by who removes segments: two of them would not keep the order.
+    retention: Mutex<()>,
     tail: Mutex<Tail>,
     /// Behind the last frame that may be read.
     end: Mutex<FramePtr>,
@@ -103,6 +105,7 @@ impl Log {
             writer: Mutex::new(writer),
             segments: Mutex::new(segments),
             spares: Mutex::new(spares),
+            retention: Mutex::new(()),
             tail: Mutex::new(tail),
             end: Mutex::new(end),
             poison: OnceLock::new(),
@@ -276,6 +279,7 @@ impl Log {
     /// # Errors
     /// Poisons the log: a directory whose sync failed may show anything after a crash.
     pub(crate) fn retain_from(&self, keep: SegmentId) -> Result<u64> {
+        let _one_at_a_time = self.retention.lock();
         let mut removed = 0;
         loop {
             let oldest = {
@@ -287,8 +291,9 @@ impl Log {
                     .cloned()
             };
             let Some(oldest) = oldest else { return Ok(removed) };
-            self.remove(&oldest).map_err(|error| self.poison(&error))?;
+            // Out of sight first: who still looks for it then knows why it does not find it.
             self.segments.lock().remove(oldest.header.id);
+            self.remove(&oldest).map_err(|error| self.poison(&error))?;
             crate::trace::debug!(segment = oldest.header.id.get(), "retain");
             removed += 1;
         }
@@ -361,9 +366,18 @@ impl Log {
             cursor.pass(&frame.header);
             return Ok(Step::Frame(frame));
         }
-        self.pass_removed(cursor);
-        let end = *self.end.lock();
-        next_frame(&*self.dirs.vfs, cursor, end, |id| neighbourhood(&self.segments.lock(), id))
+        loop {
+            self.pass_removed(cursor);
+            let end = *self.end.lock();
+            let step = next_frame(&*self.dirs.vfs, cursor, end, |id| {
+                neighbourhood(&self.segments.lock(), id)
+            });
+            // A segment that was removed under the cursor held nothing that is owed: the next one does.
+            let removed = self.oldest_segment().is_some_and(|oldest| oldest > cursor.next.segment);
+            if step.is_ok() || !removed {
+                return step;
+            }
+        }
     }
 
     /// A cursor behind the last event of a segment that is gone stands at the first one that is not.

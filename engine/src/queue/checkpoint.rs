@@ -10,6 +10,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -104,9 +105,13 @@ impl Checkpoints {
         self.kept.insert(0, Kept { path, image });
         self.spend_old();
         while let Some(path) = self.spent.last() {
-            vfs.remove(path)
-                .map_err(|error| Error::io("cannot remove an old checkpoint", path, error))?;
-            self.spent.pop();
+            match vfs.remove(path) {
+                // One that is gone already is what we want.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("cannot remove an old checkpoint", path, error));
+                }
+                _ => drop(self.spent.pop()),
+            }
         }
         match self.first_segment_needed(log)? {
             Some(keep) => log.retain_from(keep).map(drop),

@@ -169,6 +169,8 @@ pub(crate) struct World {
     /// New files and larger ones cannot be had.
     pub(crate) full: bool,
     pub(crate) clock_ms: u64,
+    /// Numbers to give instead of random ones: 0x1111111111111111, 0x2222222222222222 and so on.
+    pub(crate) counting: Option<u64>,
     /// Planted bugs, to see that the tests can fail.
     pub(crate) sync_is_a_lie: bool,
 }
@@ -305,6 +307,7 @@ impl SimVfs {
             full: false,
             clock_ms: 1_795_000_000_000,
             sync_is_a_lie: false,
+            counting: None,
         })))
     }
 
@@ -572,7 +575,14 @@ impl Vfs for SimVfs {
     }
 
     fn random(&self) -> u64 {
-        self.world().rng.next()
+        let mut world = self.world();
+        match &mut world.counting {
+            Some(count) => {
+                *count += 1;
+                *count * 0x1111_1111_1111_1111
+            }
+            None => world.rng.next(),
+        }
     }
 
     fn spawn(
