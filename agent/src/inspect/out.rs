@@ -81,11 +81,13 @@ impl Table {
         let table = Self { columns };
         let names: Vec<String> = columns
             .iter()
-            .map(
-                |(name, ..)| {
-                    if out.form == Form::Plain { name.to_lowercase() } else { (*name).to_owned() }
-                },
-            )
+            .map(|(name, ..)| {
+                if out.form == Form::Plain {
+                    name.to_lowercase().replace(' ', "_")
+                } else {
+                    (*name).to_owned()
+                }
+            })
             .collect();
         // Whether anybody reads shows with the first row.
         let _flow = table.row(out, &names);
