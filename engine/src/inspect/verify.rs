@@ -121,10 +121,10 @@ impl Inspector {
         };
         let until = self.now.end;
         if !deep {
-            return Ok(Some((Stretch { start, until }, fold)));
+            return Ok(Some((Stretch { start, until, image: self.now.image_lsn }, fold)));
         }
         let oldest = view.segments.oldest();
-        let stretch = Stretch::from(&view.segments, Lsn::default(), start.image_lsn, until);
+        let stretch = self.stretch_from(view, Lsn::default());
         let (Some(oldest), Some(stretch)) = (oldest, stretch) else { return Ok(None) };
         let lsn = oldest.header.first_lsn.previous();
         let image = image_of(&*self.vfs, oldest);
@@ -233,8 +233,7 @@ impl Verifier<'_> {
                 "nothing is lost, but an agent whose restart comes by here refuses to open",
             );
         }
-        let below = end <= self.inspector.now.image_lsn.next();
-        let verdict = if below { Verdict::H } else { hole.verdict };
+        let below = hole.verdict == Verdict::H;
         let next =
             hole.next.map_or_else(String::new, |next| format!("; next good frame at {next}"));
         let (code, what) = match &hole.kind {
@@ -251,7 +250,7 @@ impl Verifier<'_> {
                 format!("lsn {first} to {} cannot be read: no sound header{next}", end.previous()),
             ),
         };
-        Finding::new(code, Severity::Error, Some(verdict), what)
+        Finding::new(code, Severity::Error, Some(hole.verdict), what)
             .at(hole.at)
             .of_lsn(first)
             .in_file(path.unwrap_or_default())
@@ -269,10 +268,11 @@ impl Verifier<'_> {
         match hole.events {
             Some((first, end)) if first < end => {
                 let (all, owed) = (end.get() - first.get(), now.owed_between(first, end));
-                format!(
-                    "{owed} owed of {all} events, seq {first} to {}{takes_unknown}",
-                    end.previous()
-                )
+                let seqs = match all {
+                    1 => format!("1 event: seq {first}"),
+                    _ => format!("{all} events: seq {first}-{}", end.previous()),
+                };
+                format!("{owed} owed of {seqs}{takes_unknown}")
             }
             Some(_) if takes_unknown.is_empty() => "nothing that is owed".to_owned(),
             Some(_) => format!("no event{takes_unknown}"),

@@ -26,6 +26,7 @@ pub(crate) struct Directories {
     pub(crate) home: PathBuf,
     /// Segments lie here.
     pub(crate) data: Vec<PathBuf>,
+    pub(crate) log_id: [u8; 16],
     /// What the operator should know about them.
     pub(crate) warnings: Vec<String>,
     _locks: Vec<Box<dyn Any + Send + Sync>>,
@@ -57,13 +58,14 @@ impl Directories {
             vfs.create_dir(dir)
                 .map_err(|error| Error::io("cannot make the directory", dir, error))?;
             locks.push(lock(&*vfs, dir)?);
-        }
-        let identity = Identity { vfs: &*vfs, home, data: &data, all: &all };
-        identity.settle()?;
-        let mut warnings = Vec::new();
-        for dir in &all {
+            // Before anything is built on what the listing shows, manifests included.
             vfs.sync_dir(dir)
                 .map_err(|error| Error::io("cannot sync the directory", dir, error))?;
+        }
+        let identity = Identity { vfs: &*vfs, home, data: &data, all: &all };
+        let log_id = identity.settle()?;
+        let mut warnings = Vec::new();
+        for dir in &all {
             match vfs
                 .medium(dir)
                 .map_err(|error| Error::io("cannot look at the file system", dir, error))?
@@ -80,7 +82,7 @@ impl Directories {
                 }
             }
         }
-        Ok(Self { vfs, home: home.to_path_buf(), data, warnings, _locks: locks })
+        Ok(Self { vfs, home: home.to_path_buf(), data, log_id, warnings, _locks: locks })
     }
 }
 
@@ -143,7 +145,7 @@ struct Identity<'a> {
 impl Identity<'_> {
     /// Checks that every directory is present and ours, and writes the manifests that are missing or outdated: the home's last, so that
     /// a home with a manifest means that all others have theirs.
-    fn settle(&self) -> Result<()> {
+    fn settle(&self) -> Result<[u8; 16]> {
         let found: Vec<Option<Manifest>> =
             self.all.iter().map(|dir| read_manifest(self.vfs, dir)).collect::<Result<_>>()?;
         let of = |dir: &Path| {
@@ -204,7 +206,12 @@ impl Identity<'_> {
         Ok(())
     }
 
-    fn write(&self, log_id: [u8; 16], created_ms: u64, found: &[Option<Manifest>]) -> Result<()> {
+    fn write(
+        &self,
+        log_id: [u8; 16],
+        created_ms: u64,
+        found: &[Option<Manifest>],
+    ) -> Result<[u8; 16]> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let data_dirs: Vec<String> = self.data.iter().map(|dir| text(dir)).collect();
         let (homes, others): (Vec<_>, Vec<_>) =
@@ -230,7 +237,7 @@ impl Identity<'_> {
                     .map_err(|error| Error::io("cannot write the manifest", &path, error))?;
             }
         }
-        Ok(())
+        Ok(log_id)
     }
 }
 
@@ -238,10 +245,6 @@ impl Identity<'_> {
 mod tests {
     use super::*;
     use crate::io::StdVfs;
-
-    fn id_of(home: &Path) -> [u8; 16] {
-        read_manifest(&StdVfs::default(), home).unwrap().unwrap().log_id
-    }
 
     fn claim(home: &Path, data: &[&Path]) -> Result<Directories> {
         let data: Vec<PathBuf> = data.iter().map(|dir| dir.to_path_buf()).collect();
@@ -253,10 +256,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (home, one, two) =
             (root.path().join("home"), root.path().join("one"), root.path().join("two"));
-        claim(&home, &[&one]).unwrap();
-        let id = id_of(&home);
-        claim(&home, &[&one, &two]).unwrap();
-        assert_eq!(id_of(&home), id, "a second directory joins");
+        let id = claim(&home, &[&one]).unwrap().log_id;
+        assert_eq!(claim(&home, &[&one, &two]).unwrap().log_id, id, "a second directory joins");
         let missing = claim(&home, &[&one]).err().unwrap();
         assert_eq!(missing.kind(), &ErrorKind::NotAChannel);
         assert!(missing.to_string().contains("data directory 1"), "{missing}");
@@ -280,23 +281,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (home, one, two) =
             (root.path().join("home"), root.path().join("one"), root.path().join("two"));
-        claim(&home, &[&one, &two]).unwrap();
-        let id = id_of(&home);
+        let id = claim(&home, &[&one, &two]).unwrap().log_id;
         std::fs::remove_file(home.join(names::MANIFEST)).unwrap();
         std::fs::remove_file(two.join(names::MANIFEST)).unwrap();
-        claim(&home, &[&one, &two]).unwrap();
-        assert_eq!(id_of(&home), id);
+        assert_eq!(claim(&home, &[&one, &two]).unwrap().log_id, id);
     }
 
     #[test]
     fn the_home_holds_nothing_that_cannot_be_made_again() {
         let root = tempfile::tempdir().unwrap();
         let (home, one) = (root.path().join("home"), root.path().join("one"));
-        claim(&home, &[&one]).unwrap();
-        let id = id_of(&home);
+        let id = claim(&home, &[&one]).unwrap().log_id;
         std::fs::remove_dir_all(&home).unwrap();
-        claim(&home, &[&one]).unwrap();
-        assert_eq!(id_of(&home), id);
+        assert_eq!(claim(&home, &[&one]).unwrap().log_id, id);
     }
 
     #[test]
