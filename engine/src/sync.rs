@@ -35,10 +35,13 @@ impl Waiter {
     fn tell(&self) {
         let mut state = self.state.lock();
         state.told = true;
-        if let Some(waker) = state.waker.take() {
+        let waker = state.waker.take();
+        self.told.notify_one();
+        drop(state);
+        // Under no lock: a waker may drop the future that it wakes, and with it a place in a queue of these.
+        if let Some(waker) = waker {
             waker.wake();
         }
-        self.told.notify_one();
     }
 }
 

@@ -1,2 +1,83 @@
-//! `cargo x TASK`: the project's own chores.
-fn main() {}
+//! `cargo x TASK`: the project's own chores. One file per task.
+
+mod bench;
+mod chance;
+mod ci;
+mod kill9;
+mod latency;
+mod restart;
+mod shell;
+mod tidy;
+mod weblog;
+
+use shell::{Answer, Arguments};
+use std::process::ExitCode;
+
+/// A chore: its name, what it does, and how.
+struct Task {
+    name: &'static str,
+    does: &'static str,
+    run: fn(&Arguments) -> Answer<()>,
+}
+
+const TASKS: &[Task] = &[
+    Task {
+        name: "ci",
+        does: "everything that must be green before a merge; --skip STEP leaves one out",
+        run: ci::run,
+    },
+    Task {
+        name: "tidy",
+        does: "house rules; --imports prints who imports whom, --sizes the lengths of files",
+        run: tidy::run,
+    },
+    Task {
+        name: "bench",
+        does: "commits beside the raw floor of the disk, about 60 s; --quick: 15 s",
+        run: bench::run,
+    },
+    Task {
+        name: "restart",
+        does: "open time and memory with --events N waiting after a kill -9",
+        run: restart::run,
+    },
+    Task {
+        name: "latency",
+        does: "socket write to log line through an idle agent, beside fdatasync",
+        run: latency::run,
+    },
+    Task {
+        name: "kill9",
+        does: "the engine killed --rounds N times while it puts and takes",
+        run: kill9::run,
+    },
+    Task {
+        name: "weblog",
+        does: "the agent killed --kills N times while it tails nginx's access log",
+        run: weblog::run,
+    },
+];
+
+fn usage() -> String {
+    let mut text = String::from("usage: cargo x TASK [OPTIONS]\n");
+    for task in TASKS {
+        text += &format!("\n  {:<8} {}", task.name, task.does);
+    }
+    text
+}
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let name = words.next().unwrap_or_default();
+    let Some(task) = TASKS.iter().find(|task| task.name == name) else {
+        eprintln!("{}", usage());
+        return ExitCode::from(2);
+    };
+    match (task.run)(&Arguments::new(words)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

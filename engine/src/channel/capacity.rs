@@ -49,27 +49,30 @@ impl Credits {
         self.used.saturating_add(events) <= self.capacity
     }
 
-    /// Grants from the front as far as it goes.
-    fn grant(&mut self) {
+    /// Grants from the front as far as it goes; answers whom to wake, once the lock is free.
+    #[must_use]
+    fn grant(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
         while let Some(first) = self.queue.front()
             && self.fits(first.events)
         {
             self.used += first.events;
             if let Some(first) = self.queue.pop_front() {
-                first.decide(Decision::Granted);
+                wakers.extend(first.decide(Decision::Granted));
             }
         }
+        wakers
     }
 }
 
 impl Request {
-    fn decide(&self, decision: Decision) {
+    /// Tells the thread that waits; answers the waker of a future that does.
+    #[must_use]
+    fn decide(&self, decision: Decision) -> Option<Waker> {
         let mut state = self.state.lock();
         state.decision = Some(decision);
-        if let Some(waker) = state.waker.take() {
-            waker.wake();
-        }
         self.decided.notify_one();
+        state.waker.take()
     }
 }
 
@@ -86,7 +89,9 @@ impl Capacity {
     pub(crate) fn set(&self, capacity: u64) {
         let mut credits = self.0.lock();
         credits.capacity = capacity;
-        credits.grant();
+        let granted = credits.grant();
+        drop(credits);
+        wake(granted);
     }
 
     /// Capacity, and how much of it is used.
@@ -98,16 +103,22 @@ impl Capacity {
     pub(crate) fn give_back(&self, events: u64) {
         let mut credits = self.0.lock();
         credits.used = credits.used.saturating_sub(events);
-        credits.grant();
+        let granted = credits.grant();
+        drop(credits);
+        wake(granted);
     }
 
     /// Grants nothing any more; who waits is told.
     pub(crate) fn close(&self) {
         let mut credits = self.0.lock();
         credits.closed = true;
-        for request in credits.queue.drain(..) {
-            request.decide(Decision::Closed);
-        }
+        let closed: Vec<Waker> = credits
+            .queue
+            .drain(..)
+            .filter_map(|request| request.decide(Decision::Closed))
+            .collect();
+        drop(credits);
+        wake(closed);
     }
 
     /// A place in the queue for `events` credits, granted at once if they are there and nobody waits for them.
@@ -187,8 +198,15 @@ impl Drop for Asked {
             credits.used = credits.used.saturating_sub(self.request.events);
         }
         // It may have stood before requests that fit.
-        credits.grant();
+        let granted = credits.grant();
+        drop(credits);
+        wake(granted);
     }
+}
+
+/// Wakes under no lock: a waker may drop the future that it wakes, and with it a request or room.
+fn wake(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
 }
 
 #[cfg(test)]

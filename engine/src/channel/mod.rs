@@ -395,7 +395,9 @@ impl Handle {
     fn end_background(&self) {
         self.shared.signal.end();
         let handle = self.background.lock().take();
-        if let Some(handle) = handle
+        // The last clone may go away in a wake-up by that very thread, which then ends by itself.
+        if let Some(handle) =
+            handle.filter(|handle| handle.thread().id() != std::thread::current().id())
             && handle.join().is_err()
         {
             self.shared.log.poison(&Error::new(

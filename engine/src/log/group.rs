@@ -147,10 +147,13 @@ impl Slot {
     fn answer(&self, answer: Result<Committed, CommitError>) {
         let mut state = self.state.lock();
         state.answer = Some(answer);
-        if let Some(waker) = state.waker.take() {
+        let waker = state.waker.take();
+        self.changed.notify_one();
+        drop(state);
+        // Under no lock: a waker may drop the future that it wakes.
+        if let Some(waker) = waker {
             waker.wake();
         }
-        self.changed.notify_one();
     }
 }
 
@@ -364,36 +367,48 @@ impl Group {
         InFlight { frames: state.waiting.drain(..count).collect(), poison }
     }
 
-    /// Ends a lead: calls the next leader if frames wait, preferring a thread that blocks on one of them.
-    pub(crate) fn hand_over(&self) {
+    /// Ends a lead: calls the next leader if frames wait, preferring a thread that blocks on one of them. True if the present leader
+    /// must go on, since no more frames come and nobody else is there to finish those that wait.
+    #[must_use]
+    pub(crate) fn hand_over(&self) -> bool {
         let mut state = self.state.lock();
         if state.exclusive > 0 {
             state.led = false;
             self.idle.notify_all();
-            return;
+            return false;
         }
         for waiting in &state.waiting {
             let mut slot = waiting.slot.state.lock();
             if slot.blocked {
                 slot.called_to_lead = true;
                 waiting.slot.changed.notify_one();
-                return;
+                return false;
             }
         }
         if !state.waiting.is_empty() && state.has_committer {
             state.committer_called = true;
             self.committer.notify_one();
-            return;
+            return false;
+        }
+        if !state.waiting.is_empty() && state.stopped.is_some() {
+            return true;
         }
         state.led = false;
         self.idle.notify_all();
+        false
+    }
+
+    /// True if frames wait for a leader.
+    pub(crate) fn frames_wait(&self) -> bool {
+        !self.state.lock().waiting.is_empty()
     }
 
     /// Becomes the leader, waiting for the present one to end. For syncs and rotations that no commit asks for.
     pub(crate) fn lead_exclusively(&self) {
         let mut state = self.state.lock();
         state.exclusive += 1;
-        while state.led {
+        // A committer that was called and has not begun is no leader to wait for: it may be this very thread, about to sync by time.
+        while state.led && !std::mem::take(&mut state.committer_called) {
             self.idle.wait(&mut state);
         }
         state.exclusive -= 1;
@@ -441,7 +456,11 @@ impl Group {
                 }
             }
             let called = std::mem::take(&mut state.committer_called);
-            let end = state.committer_shall_end;
+            if state.committer_shall_end && !called {
+                // Said under the lock: who leads now sees that it has nobody to hand over to.
+                state.has_committer = false;
+                return;
+            }
             drop(state);
             if called {
                 lead();
@@ -449,9 +468,6 @@ impl Group {
             if let Some(deadline) = next_sync.filter(|deadline| *deadline <= Instant::now()) {
                 sync();
                 next_sync = interval.map(|interval| deadline.max(Instant::now()) + interval);
-            }
-            if end && !called {
-                return;
             }
         }
     }

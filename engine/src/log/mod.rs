@@ -39,6 +39,7 @@ use bytes::Bytes;
 use group::Group;
 use segments::{RESERVE_BYTES, Spares, directory_of};
 use std::{
+    cell::Cell,
     sync::{Arc, OnceLock},
     thread::JoinHandle,
     time::Duration,
@@ -62,7 +63,7 @@ pub(crate) trait Apply: Send + std::marker::Sync {
     fn apply(&self, frame: &Frame) -> Result<()>;
     /// The state now, as bytes: what a new segment begins with.
     fn image(&self) -> Vec<u8>;
-    /// The log has stopped itself: who waits for something is to be told.
+    /// The log has stopped itself: no frame will come any more, and who waits for one must hear of it.
     fn stopped(&self) {}
 }
 
@@ -156,10 +157,19 @@ impl Log {
         lead
     }
 
-    /// Leads one group. Whoever calls this is the leader, and is none when it returns, even by unwinding.
+    /// Leads one group, or all that is left when nobody else can. Whoever calls this is the leader, and is none when it returns, even
+    /// by unwinding.
     fn lead(&self) {
-        // Dropped last to first: poisoned, then answered, then handed over.
-        let _hand_over = OnDrop(|| self.group.hand_over());
+        let go_on = Cell::new(true);
+        while go_on.get() {
+            let _hand_over = OnDrop(|| go_on.set(self.group.hand_over()));
+            self.lead_group();
+        }
+    }
+
+    /// The frames of one group, by the leader.
+    fn lead_group(&self) {
+        // Dropped last to first: poisoned, then answered.
         let mut flight = self.group.take(unwound());
         let _poison = OnDrop(|| {
             if std::thread::panicking() {
@@ -194,10 +204,27 @@ impl Log {
         self.poison.get()
     }
 
-    /// Does something with the writer, while nobody leads. An error poisons.
-    fn exclusively<T>(&self, work: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
+    /// Does something as the leader, without a frame of one's own.
+    fn leading<T>(&self, work: impl FnOnce() -> T) -> T {
         self.group.lead_exclusively();
-        let _hand_over = OnDrop(|| self.group.hand_over());
+        let go_on = Cell::new(false);
+        let answer = {
+            let _hand_over = OnDrop(|| go_on.set(self.group.hand_over()));
+            work()
+        };
+        if go_on.get() {
+            self.lead();
+        }
+        answer
+    }
+
+    /// Does something with the writer, while nobody else leads. An error poisons.
+    fn exclusively<T>(&self, work: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
+        self.leading(|| self.with_writer(work))
+    }
+
+    /// Does something with the writer, by the leader. An error poisons.
+    fn with_writer<T>(&self, work: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
         if let Some(poison) = self.poison.get() {
             return Err(poison.clone());
         }
@@ -412,16 +439,11 @@ impl Log {
     /// The error that poisoned the log, now or before.
     pub(crate) fn finish(&self) -> Result<()> {
         self.group.stop(&closed());
-        self.exclusively(|writer| {
-            loop {
-                let mut flight = self.group.take(unwound());
-                if flight.frames().is_empty() {
-                    return writer.vouch(self);
-                }
-                writer
-                    .commit(self, &mut flight)
-                    .inspect_err(|error| flight.fail_with(&error.as_poison()))?;
+        self.leading(|| {
+            while self.group.frames_wait() {
+                self.lead_group();
             }
+            self.with_writer(|writer| writer.vouch(self))
         })
     }
 
@@ -440,6 +462,8 @@ impl Log {
                 "the committer thread panicked: this is a bug",
             ));
         }
+        // Where there was no such thread, or a frame came while it ended. Who leads now goes on by itself.
+        while self.lead_once() {}
     }
 }
 

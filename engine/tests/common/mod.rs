@@ -10,6 +10,7 @@
     reason = "a helper that fails fails its test"
 )]
 
+pub(crate) mod gate;
 pub(crate) mod sim;
 
 use fchannel::{Channel, PutTransaction, TakeLimit, Ticket};

@@ -1,0 +1,161 @@
+//! Real files with a gate before each write: writes wait at it, or panic, or fail, as the test says.
+
+use fchannel::io::{File, LockAttempt, Medium, StdVfs, Sync, Vfs};
+use std::{
+    io::{self, IoSlice},
+    path::Path,
+    sync::{Arc, Condvar, Mutex},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// What a write does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Writes {
+    #[default]
+    Pass,
+    Wait,
+    Panic,
+    Fail,
+}
+
+#[derive(Default)]
+struct State {
+    writes: Writes,
+    waiting: usize,
+}
+
+/// The gate; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<State>, Condvar)>);
+
+impl Gate {
+    /// What writes do from now on; those that wait go on if they may.
+    pub(crate) fn set(&self, writes: Writes) {
+        self.0.0.lock().unwrap().writes = writes;
+        self.0.1.notify_all();
+    }
+
+    /// How many writes wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.0.lock().unwrap().waiting
+    }
+
+    fn pass(&self) -> io::Result<()> {
+        let mut state = self.0.0.lock().unwrap();
+        state.waiting += 1;
+        while state.writes == Writes::Wait {
+            state = self.0.1.wait(state).unwrap();
+        }
+        state.waiting -= 1;
+        let writes = state.writes;
+        drop(state);
+        match writes {
+            Writes::Panic => panic!("planned by the test: a write panics"),
+            Writes::Fail => Err(io::Error::from_raw_os_error(5)),
+            Writes::Pass | Writes::Wait => Ok(()),
+        }
+    }
+}
+
+/// The operating system's files, through a gate.
+#[derive(Default)]
+pub(crate) struct GateVfs {
+    pub(crate) gate: Gate,
+    inner: StdVfs,
+}
+
+struct GateFile {
+    gate: Gate,
+    inner: Arc<dyn File>,
+}
+
+impl File for GateFile {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], sync: Sync) -> io::Result<()> {
+        self.gate.pass()?;
+        self.inner.write_at(offset, bufs, sync)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.inner.sync()
+    }
+}
+
+impl Vfs for GateVfs {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir(dir)
+    }
+
+    fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
+        self.inner.lock(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
+        let inner = self.inner.create(path, head, donor)?;
+        Ok(Arc::new(GateFile { gate: self.gate.clone(), inner }))
+    }
+
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
+        self.inner.reserve(path, size_bytes)
+    }
+
+    fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
+        self.inner.retire(path, spare)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.inner.open(path)
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.inner.replace(path, bytes)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.inner.free_bytes(dir)
+    }
+
+    fn medium(&self, dir: &Path) -> io::Result<Medium> {
+        self.inner.medium(dir)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.inner.wall_ms()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.inner.monotonic()
+    }
+
+    fn random(&self) -> u64 {
+        self.inner.random()
+    }
+
+    fn spawn(
+        &self,
+        name: &str,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<Option<JoinHandle<()>>> {
+        self.inner.spawn(name, body)
+    }
+}

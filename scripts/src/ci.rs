@@ -1,0 +1,157 @@
+//! `cargo x ci`: everything that must be green before a merge. The continuous integration calls nothing else but the tests.
+//!
+//! Every step runs, whatever became of those before it. What is left out is said, with the reason.
+
+use crate::{
+    kill9, restart,
+    shell::{Answer, Arguments, cargo, exists, must, output_of, root},
+    tidy, weblog,
+};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+/// How a step ended.
+enum Ended {
+    Well,
+    /// Not done, and why.
+    Skipped(String),
+}
+
+type Step = (&'static str, fn() -> Answer<Ended>);
+
+const STEPS: [Step; 10] = [
+    ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
+    ("clippy", || {
+        done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
+    }),
+    ("tidy", || done(tidy::run(&words(&[])))),
+    ("doc", || {
+        done(must(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")))
+    }),
+    ("config-doc", config_doc),
+    ("deny", deny),
+    ("bench", bench),
+    ("kill9", || done(kill9::run(&words(&[])))),
+    ("restart", || done(restart::run(&words(&[])))),
+    ("weblog", || done(weblog::run(&words(&[])))),
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
+    let skip: Vec<&str> = arguments.values("--skip").collect();
+    if let Some(unknown) = skip.iter().find(|name| !STEPS.iter().any(|(step, _)| step == *name)) {
+        return Err(format!("--skip {unknown}: there is no such step").into());
+    }
+    let mut rows = Vec::new();
+    let mut failed = 0;
+    for (name, step) in STEPS {
+        println!("\n=== {name}");
+        let started = Instant::now();
+        let answer =
+            if skip.contains(&name) { Ok(Ended::Skipped("asked for".into())) } else { step() };
+        let told = match answer {
+            Ok(Ended::Well) => "ok".to_owned(),
+            Ok(Ended::Skipped(why)) => format!("SKIPPED: {why}"),
+            Err(error) => {
+                failed += 1;
+                format!("FAILED: {error}")
+            }
+        };
+        println!("{name}: {told}");
+        rows.push(format!("{name:<11} {:>4} s  {told}", started.elapsed().as_secs()));
+    }
+    println!("\n=== ci\n{}", rows.join("\n"));
+    if failed == 0 {
+        println!("ci: all green");
+        Ok(())
+    } else {
+        Err(format!("{failed} steps failed").into())
+    }
+}
+
+fn words(words: &[&str]) -> Arguments {
+    Arguments::new(words.iter().map(|word| (*word).to_owned()))
+}
+
+fn done(answer: Answer<()>) -> Answer<Ended> {
+    answer.map(|()| Ended::Well)
+}
+
+/// docs/CONFIG.md is what the program prints.
+fn config_doc() -> Answer<Ended> {
+    let mut components = cargo(&[
+        "run",
+        "--quiet",
+        "--package",
+        "fchannel-agent",
+        "--bin",
+        "fchannel",
+        "--",
+        "components",
+        "-o",
+        "markdown",
+    ]);
+    let printed = output_of(&mut components)?;
+    let path = root().join("docs/CONFIG.md");
+    let kept = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if kept == printed {
+        return Ok(Ended::Well);
+    }
+    let line =
+        kept.lines().zip(printed.lines()).take_while(|(kept, printed)| kept == printed).count() + 1;
+    Err(format!("docs/CONFIG.md differs from line {line} on; write it anew: fchannel components -o markdown > docs/CONFIG.md").into())
+}
+
+/// Licences, bans and sources always; advisories where their data can be had.
+fn deny() -> Answer<Ended> {
+    if !exists("cargo-deny") {
+        return Ok(Ended::Skipped(
+            "cargo-deny is not installed: cargo install --locked cargo-deny".into(),
+        ));
+    }
+    let check = |what: &[&str]| {
+        let mut command = Command::new("cargo-deny");
+        command.args(["--all-features", "check", "--config", "scripts/deny.toml"]).args(what);
+        command.current_dir(root());
+        command
+    };
+    must(&mut check(&["bans", "licenses", "sources"]))?;
+    let reachable = Command::new("git")
+        .args(["ls-remote", "--exit-code", "https://github.com/rustsec/advisory-db", "HEAD"])
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !reachable {
+        return Ok(Ended::Skipped(
+            "advisories only: their data cannot be reached; bans, licences and sources are right"
+                .into(),
+        ));
+    }
+    done(must(&mut check(&["advisories"])))
+}
+
+/// That the benchmarks run. Their figures are for people: a shared machine is no judge.
+fn bench() -> Answer<Ended> {
+    must(&mut cargo(&[
+        "bench",
+        "--package",
+        "fchannel-benches",
+        "--bench",
+        "commit",
+        "--",
+        "--quick",
+    ]))?;
+    done(must(&mut cargo(&[
+        "bench",
+        "--package",
+        "fchannel-benches",
+        "--bench",
+        "micro",
+        "--",
+        "--test",
+    ])))
+}
