@@ -328,6 +328,23 @@ fn a_damaged_checkpoint_loses_nothing() {
 }
 
 #[test]
+fn a_damaged_image_is_told_and_hides_no_event() {
+    let root = tempfile::tempdir().unwrap();
+    let channel = Channel::open(root.path(), options(&[])).unwrap();
+    fill(&channel, 100);
+    channel.close().unwrap();
+    for (offset, severity) in [(64 + 70, Severity::Warn), (64 + 9, Severity::Warn)] {
+        flip(&root.path().join("seg-2"), offset);
+        let found = verify(root.path());
+        let finding = find(&found, "FC2404");
+        assert_eq!((finding.severity, found.findings.len()), (severity, 1), "{found:#?}");
+        assert!(finding.file.as_ref().unwrap().ends_with("seg-2"));
+        assert_eq!((found.owed, found.owed_lost, found.exact), (Some(300), 0, true));
+        assert_eq!(pending(&Inspector::open(root.path()).unwrap()).0.len(), 300);
+    }
+}
+
+#[test]
 fn any_directory_leads_to_the_others_and_a_missing_one_is_told() {
     let root = tempfile::tempdir().unwrap();
     let places: Vec<PathBuf> =
