@@ -2,7 +2,7 @@
 
 use super::{Exit, output};
 use crate::{
-    config::{CONF_BYTES_MAX, Loaded, Mode, Request, load},
+    config::{CONF_BYTES_MAX, ConfFile, Document, Loaded, Mode, Request, load},
     registry::Registry,
 };
 use std::{fs::File, io::Read, path::Path};
@@ -17,15 +17,34 @@ pub(super) fn load_file(
     mode: Mode,
     registry: &Registry,
 ) -> Result<Loaded, Exit> {
-    let name = path.display().to_string();
-    let bytes = read_bounded(path).map_err(|error| {
-        output::complain(&format!("cannot read {name}: {error}"));
-        Exit::Failed
-    })?;
-    // A variable that is not Unicode is as good as none: a conf cannot hold it.
-    let env = |name: &str| std::env::var(name).ok();
-    let request = Request { file_name: &name, agent, mode, registry, env: &env };
+    let (name, bytes) = read(path)?;
+    let request = Request { file_name: &name, agent, mode, registry, env: &variable };
     Ok(load(&bytes, &request))
+}
+
+/// Reads the properties of a conf, whether or not an agent could run it.
+///
+/// # Errors
+/// As [`load_file`].
+pub(super) fn read_properties(path: &Path, registry: &Registry) -> Result<Document, Exit> {
+    let (name, bytes) = read(path)?;
+    Ok(Document::read(&ConfFile::decode(name, &bytes), registry, &variable))
+}
+
+fn read(path: &Path) -> Result<(String, Vec<u8>), Exit> {
+    let name = path.display().to_string();
+    match read_bounded(path) {
+        Ok(bytes) => Ok((name, bytes)),
+        Err(error) => {
+            output::complain(&format!("cannot read {name}: {error}"));
+            Err(Exit::Failed)
+        }
+    }
+}
+
+/// A variable that is not Unicode is as good as none: a conf cannot hold it.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// One byte more than is allowed is enough for the diagnostic that says so.

@@ -2,9 +2,8 @@
 
 use super::{Exit, conf_input, output};
 use crate::{
-    config::{Mode, Severity},
     inspect::{self, BodyForm, EventOptions, Filter, Form, FrameOptions, Out, Seen, Select},
-    registry::Registry,
+    registry::{Kind, Registry},
     text::paths::expand_home,
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -21,7 +20,8 @@ Exit codes:
    0  nothing wrong was found; a torn end is what a crash leaves
    1  a file cannot be read
    3  damage was found, or nothing with --fail-if-empty
-   6  not a channel, or of a newer format";
+   6  not a channel, or of a newer format
+  78  the configuration file names no such channel";
 
 /// The arguments of `fchannel inspect`.
 #[derive(Debug, Args)]
@@ -317,29 +317,29 @@ fn resolve(args: &ChannelArgs, registry: &Registry) -> Result<PathBuf, Exit> {
     directory_in(conf, agent, channel, registry)
 }
 
-/// What else is wrong in the conf does not keep anybody from looking at a channel: it is read as leniently as Flume reads it.
+/// Read from the properties, not from a validated conf: whatever else is wrong in the file keeps nobody from looking at a channel.
 fn directory_in(
     conf: &Path,
     agent: &str,
     channel: &str,
     registry: &Registry,
 ) -> Result<PathBuf, Exit> {
-    let loaded = conf_input::load_file(conf, Some(agent), Mode::Lenient, registry)?;
-    let found = loaded
-        .agents
-        .iter()
-        .flat_map(|agent| &agent.channels)
-        .find(|found| *found.name == *channel)
-        .and_then(|found| found.settings.text("checkpointDir"));
-    found.map(expand_home).ok_or_else(|| {
-        output::complain(&format!("{} has no file channel {agent}.{channel}", conf.display()));
-        let errors = loaded.diagnostics.count(Severity::Error);
-        if errors > 0 {
-            output::complain(&format!(
-                "the file is invalid: see `fchannel check {}`",
-                conf.display()
-            ));
-        }
-        Exit::Config
-    })
+    let document = conf_input::read_properties(conf, registry)?;
+    let value = |key: &str| {
+        let key = format!("{agent}.channels.{channel}.{key}");
+        let found = document.properties.iter().find(|property| property.key.as_str() == key)?;
+        Some((found.resolved(), found.unresolved.is_empty()))
+    };
+    let entry = value("type").and_then(|(name, _)| registry.find(Kind::Channel, name));
+    let key = entry.and_then(|entry| entry.keys.iter().find(|key| key.pattern == "checkpointDir"));
+    let default = key.and_then(|key| key.default);
+    let what = match (value("checkpointDir"), default) {
+        _ if key.is_none() => format!("has no file channel {agent}.{channel}"),
+        (Some((dir, true)), _) => return Ok(expand_home(dir)),
+        (Some((dir, false)), _) => format!("names {dir}, and not all of that has a value here"),
+        (None, Some(dir)) => return Ok(expand_home(dir)),
+        (None, None) => format!("names no directory of {agent}.{channel}"),
+    };
+    output::complain(&format!("{} {what}", conf.display()));
+    Err(Exit::Config)
 }

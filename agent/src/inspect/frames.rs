@@ -177,27 +177,19 @@ impl<W: Write> Frames<'_, W> {
         row.into()
     }
 
-    /// Sixteen bytes a line: offset, digits, and what is printable.
+    /// Sixteen bytes a line: offset, digits, and what is printable. Lines like the one before are a star.
     fn dump(&mut self, frame: &FrameInfo) -> ControlFlow<()> {
         let max = self.options.body_bytes_max.unwrap_or(HEX_BYTES_MAX).min(frame.body.len());
+        let mut before: Option<(&[u8], bool)> = None;
         for (line, bytes) in frame.body.get(..max).unwrap_or_default().chunks(16).enumerate() {
-            let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let letters: String =
-                bytes
-                    .iter()
-                    .map(|byte| {
-                        if byte.is_ascii_graphic() || *byte == b' ' {
-                            char::from(*byte)
-                        } else {
-                            '.'
-                        }
-                    })
-                    .collect();
-            self.out.line(&format!(
-                "  {:08x}  {:<47}  |{letters}|",
-                line * 16,
-                digits.join(" ")
-            ))?;
+            let (repeats, starred) =
+                before.map_or((false, false), |(last, starred)| (last == bytes, starred));
+            before = Some((bytes, repeats));
+            match (repeats, starred) {
+                (true, true) => {}
+                (true, false) => self.out.line("  *")?,
+                (false, _) => self.out.line(&dump_line(line * 16, bytes))?,
+            }
         }
         if max < frame.body.len() {
             return self.out.line(&format!("  {} more bytes (--max-body)", frame.body.len() - max));
@@ -233,6 +225,17 @@ impl<W: Write> Frames<'_, W> {
         };
         table.row(self.out, &cells)
     }
+}
+
+fn dump_line(offset: usize, bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let letter = |byte: &u8| match *byte {
+        b' ' => ' ',
+        byte if byte.is_ascii_graphic() => char::from(byte),
+        _ => '.',
+    };
+    let letters: String = bytes.iter().map(letter).collect();
+    format!("  {offset:08x}  {:<47}  |{letters}|", digits.join(" "))
 }
 
 /// Events put or taken.

@@ -1,6 +1,6 @@
 //! Standard output, row by row.
 
-use super::text::push;
+use super::text::{is_hostile, push};
 use serde_json::Value;
 use std::{
     io::{self, ErrorKind, Write},
@@ -42,7 +42,7 @@ impl<W: Write> Out<W> {
 
     /// Writes a value on a line of its own.
     pub(super) fn json(&mut self, value: &Value) -> ControlFlow<()> {
-        self.line(&value.to_string())
+        self.line(&ascii_where_hostile(value.to_string()))
     }
 
     /// Ends the output. A reader that closed the pipe has seen enough, and that is no error.
@@ -59,6 +59,24 @@ impl<W: Write> Out<W> {
             answer => answer,
         }
     }
+}
+
+/// The same JSON with escapes for what a terminal may obey or hide: the standard asks for that only below U+0020.
+fn ascii_where_hostile(json: String) -> String {
+    if !json.chars().any(is_hostile) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if is_hostile(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                push(&mut out, format_args!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// A column: its name, its least width on a terminal, and on which side its cells stand.
@@ -81,11 +99,13 @@ impl Table {
         let table = Self { columns };
         let names: Vec<String> = columns
             .iter()
-            .map(
-                |(name, ..)| {
-                    if out.form == Form::Plain { name.to_lowercase() } else { (*name).to_owned() }
-                },
-            )
+            .map(|(name, ..)| {
+                if out.form == Form::Plain {
+                    name.to_lowercase().replace(' ', "_")
+                } else {
+                    (*name).to_owned()
+                }
+            })
             .collect();
         // Whether anybody reads shows with the first row.
         let _flow = table.row(out, &names);
@@ -129,6 +149,14 @@ mod tests {
         assert_eq!(out.line("x"), Break(()));
         assert_eq!(out.line("y"), Break(()));
         assert!(out.finish().is_ok());
+    }
+
+    #[test]
+    fn json_says_the_same_without_hostile_characters() {
+        let value = Value::from("a\\b\u{202e}\u{9b}\u{e0041}ä\n");
+        let json = ascii_where_hostile(value.to_string());
+        assert_eq!(json, r#""a\\b\u202e\u009b\udb40\udc41ä\n""#);
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt::Write};
 /// `text` with everything escaped that could move a cursor, hide or reorder other text, or end a row: controls, ESC, line ends, bidirectional
 /// overrides, invisible characters. A backslash is doubled, so that what is shown can be read back.
 pub(super) fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    if !text.chars().any(|c| c == '\\' || is_hostile(c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -27,9 +27,10 @@ fn push_escaped(out: &mut String, c: char) {
     }
 }
 
-fn is_hostile(c: char) -> bool {
+/// What moves a cursor, hides, or reorders.
+pub(super) fn is_hostile(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\\' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 

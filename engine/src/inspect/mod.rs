@@ -153,7 +153,7 @@ impl Inspector {
                 return Ok(None);
             }
             let mut folding = Folding { fold: Some(fold), unvouched: 0 };
-            let stretch = Stretch { start, until };
+            let stretch = Stretch { start, until, image: self.now.image_lsn };
             if !matches!(
                 walk(&*self.vfs, &view.segments, stretch, &mut folding)?,
                 Walked::StartOver
@@ -163,6 +163,12 @@ impl Inspector {
         }
         let what = "the log changes faster than it can be read";
         Err(Error::new(ErrorKind::Io, what).in_file(&self.places.home))
+    }
+
+    /// From frame `lsn` to the horizon.
+    fn stretch_from(&self, view: &View, lsn: Lsn) -> Option<Stretch> {
+        let Now { vouched, end, image_lsn, .. } = self.now;
+        Stretch::from(&view.segments, lsn, vouched, end, image_lsn)
     }
 
     /// What the opening came across: absent directories, files that cannot be used. [`verify`](Self::verify) looks at everything.
@@ -185,7 +191,8 @@ impl Now {
             return Ok(Some(Self::without_segments(view)));
         };
         let mut folding = Folding { fold: begin.fold, unvouched: 0 };
-        let stretch = Stretch { start: begin.start, until: Lsn::new(u64::MAX) };
+        let image = begin.start.image_lsn;
+        let stretch = Stretch { start: begin.start, until: Lsn::new(u64::MAX), image };
         let Walked::End(scan) = walk(vfs, &view.segments, stretch, &mut folding)? else {
             return Ok(None);
         };

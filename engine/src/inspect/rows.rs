@@ -101,12 +101,13 @@ pub struct Hole {
     pub next: Option<FramePtr>,
     /// What a restart makes of it.
     pub verdict: Verdict,
-    /// What recovery says about it.
+    /// What is wrong, and who says so.
     pub what: String,
 }
 
 impl Hole {
-    pub(super) fn new(damage: &Damage, first: EventSeq) -> Self {
+    /// `image_lsn`: the state of a restart holds all up to there.
+    pub(super) fn new(damage: &Damage, first: EventSeq, image_lsn: Lsn) -> Self {
         // One frame, and nothing else is missing: its sound header tells all.
         let alone = damage.broken.filter(|header| header.lsn.next() == damage.until);
         let end = alone.map(|header| header.next_item()).or(damage.until_item);
@@ -117,8 +118,8 @@ impl Hole {
             kind: alone.map(|header| header.kind.name()),
             bytes: alone.as_ref().map(FrameHeader::frame_len),
             next: damage.next,
-            verdict: damage.verdict,
-            what: damage.error.what().to_owned(),
+            verdict: if damage.until <= image_lsn.next() { Verdict::H } else { damage.verdict },
+            what: damage.what.clone(),
         }
     }
 

@@ -5,7 +5,7 @@ use super::{
     position::{Position, Selection},
     rows::{EventInfo, EventRow, FrameInfo, FrameRow, Hole},
     view::{TRIES, View},
-    walk::{Follow, Stretch, Walked, walk},
+    walk::{Follow, Walked, walk},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -109,7 +109,7 @@ impl Inspector {
         let mut tries = 0;
         loop {
             let before = stream.next;
-            let stretch = Stretch::from(&view.segments, before, self.now.vouched, self.now.end);
+            let stretch = self.stretch_from(&view, before);
             let Some(stretch) = stretch else { return Ok(()) };
             match walk(&*self.vfs, &view.segments, stretch, &mut stream)? {
                 Walked::End(_) | Walked::Enough => return Ok(()),

@@ -5,7 +5,7 @@ use super::{
     finding::{Finding, Severity},
     fold::{Begin, Fold, begin, state_of},
     rows::Hole,
-    view::{TRIES, View},
+    view::{TRIES, View, is_gone},
     walk::{Follow, Stretch, Walked, walk},
 };
 use crate::{
@@ -103,6 +103,9 @@ impl Inspector {
             let walked = walk(&*self.vfs, &view.segments, stretch, &mut verifier)?;
             if !matches!(walked, Walked::StartOver) {
                 let mut report = verifier.report;
+                if options.deep {
+                    self.verify_images(&view, &mut report);
+                }
                 self.verify_end(&mut report);
                 return Ok(report.finish(self));
             }
@@ -121,10 +124,10 @@ impl Inspector {
         };
         let until = self.now.end;
         if !deep {
-            return Ok(Some((Stretch { start, until }, fold)));
+            return Ok(Some((Stretch { start, until, image: self.now.image_lsn }, fold)));
         }
         let oldest = view.segments.oldest();
-        let stretch = Stretch::from(&view.segments, Lsn::default(), start.image_lsn, until);
+        let stretch = self.stretch_from(view, Lsn::default());
         let (Some(oldest), Some(stretch)) = (oldest, stretch) else { return Ok(None) };
         let lsn = oldest.header.first_lsn.previous();
         let image = image_of(&*self.vfs, oldest);
@@ -164,6 +167,21 @@ impl Inspector {
                     .in_file(&self.places.home)
                     .stake("the owed events of the missing segments"),
             );
+        }
+    }
+
+    /// An image whose frame has a sound header is passed by the walk, as by a restart.
+    fn verify_images(&self, view: &View, report: &mut Report) {
+        for segment in view.segments.iter() {
+            if let Err(error) = image_of(&*self.vfs, segment)
+                && !is_gone(&error)
+            {
+                report.add(
+                    Finding::new("FC2404", Severity::Warn, Some(Verdict::I), error.what())
+                        .in_file(&segment.path)
+                        .stake("nothing: a checkpoint, or an older image, serves"),
+                );
+            }
         }
     }
 
@@ -228,13 +246,14 @@ impl Verifier<'_> {
         let path = self.segments.get(hole.at.segment).map(|segment| segment.path.clone());
         if hole.is_image() {
             let what = "the image at the head of the segment is damaged";
-            let finding = Finding::new("FC2404", Severity::Warn, Some(hole.verdict), what);
+            let below = hole.verdict == Verdict::H;
+            let severity = if below { Severity::Warn } else { Severity::Error };
+            let finding = Finding::new("FC2404", severity, Some(hole.verdict), what);
             return finding.at(hole.at).in_file(path.unwrap_or_default()).stake(
                 "nothing is lost, but an agent whose restart comes by here refuses to open",
             );
         }
-        let below = end <= self.inspector.now.image_lsn.next();
-        let verdict = if below { Verdict::H } else { hole.verdict };
+        let below = hole.verdict == Verdict::H;
         let next =
             hole.next.map_or_else(String::new, |next| format!("; next good frame at {next}"));
         let (code, what) = match &hole.kind {
@@ -251,7 +270,7 @@ impl Verifier<'_> {
                 format!("lsn {first} to {} cannot be read: no sound header{next}", end.previous()),
             ),
         };
-        Finding::new(code, Severity::Error, Some(verdict), what)
+        Finding::new(code, Severity::Error, Some(hole.verdict), what)
             .at(hole.at)
             .of_lsn(first)
             .in_file(path.unwrap_or_default())
@@ -269,10 +288,11 @@ impl Verifier<'_> {
         match hole.events {
             Some((first, end)) if first < end => {
                 let (all, owed) = (end.get() - first.get(), now.owed_between(first, end));
-                format!(
-                    "{owed} owed of {all} events, seq {first} to {}{takes_unknown}",
-                    end.previous()
-                )
+                let seqs = match all {
+                    1 => format!("1 event: seq {first}"),
+                    _ => format!("{all} events: seq {first}-{}", end.previous()),
+                };
+                format!("{owed} owed of {seqs}{takes_unknown}")
             }
             Some(_) if takes_unknown.is_empty() => "nothing that is owed".to_owned(),
             Some(_) => format!("no event{takes_unknown}"),
@@ -443,11 +463,18 @@ impl Report {
         report
     }
 
-    /// Adds a finding, unless the same thing was said about the same file when it was opened.
+    /// Adds a finding. What is said twice about a file is told once, by who makes more of it.
     fn add(&mut self, finding: Finding) {
         let about_file = finding.code.starts_with("FC20") || finding.code.starts_with("FC24");
-        let said = |other: &Finding| other.code == finding.code && other.file == finding.file;
-        if about_file && finding.file.is_some() && self.findings.iter().any(said) {
+        let said = |other: &&mut Finding| other.code == finding.code && other.file == finding.file;
+        if about_file
+            && finding.file.is_some()
+            && let Some(before) = self.findings.iter_mut().find(said)
+        {
+            if finding.severity > before.severity {
+                self.worst = self.worst.max(Some(finding.severity));
+                *before = finding;
+            }
             return;
         }
         self.worst = self.worst.max(Some(finding.severity));

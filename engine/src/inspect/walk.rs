@@ -44,15 +44,23 @@ pub(super) struct Stretch {
     pub(super) start: Start,
     /// Nothing above it: what was written after the reader came.
     pub(super) until: Lsn,
+    /// The image that a restart begins with: damage below it stops nobody.
+    pub(super) image: Lsn,
 }
 
 impl Stretch {
     /// From the frame `lsn` on, or from the oldest one there is.
-    pub(super) fn from(segments: &Segments, lsn: Lsn, vouched: Lsn, until: Lsn) -> Option<Self> {
+    pub(super) fn from(
+        segments: &Segments,
+        lsn: Lsn,
+        vouched: Lsn,
+        until: Lsn,
+        image: Lsn,
+    ) -> Option<Self> {
         let first = segments.of_lsn(lsn).or_else(|| segments.oldest())?;
         let place = FramePtr { segment: first.header.id, offset: SEGMENT_HEADER_LEN as u64 };
         let after = first.header.first_lsn.max(lsn).previous();
-        Some(Self { start: Start { after, place, image_lsn: vouched }, until })
+        Some(Self { start: Start { after, place, image_lsn: vouched }, until, image })
     }
 }
 
@@ -68,8 +76,7 @@ pub(super) fn walk(
 ) -> Result<Walked> {
     let first = segments.get(stretch.start.place.segment);
     let next_item = first.map_or(EventSeq::default(), |segment| segment.header.first_item);
-    let mut watcher =
-        Watcher { vfs, segments, until: stretch.until, next_item, follow, early: None };
+    let mut watcher = Watcher { vfs, segments, stretch, next_item, follow, early: None };
     let scanned = scan(vfs, segments, stretch.start, &mut watcher);
     match (watcher.early.take(), scanned) {
         (Some(early), _) => Ok(early),
@@ -89,7 +96,7 @@ pub(super) fn walk(
 struct Watcher<'a> {
     vfs: &'a dyn Vfs,
     segments: &'a Segments,
-    until: Lsn,
+    stretch: Stretch,
     /// The item behind the last frame that was shown: where a hole begins.
     next_item: EventSeq,
     follow: &'a mut dyn Follow,
@@ -118,7 +125,7 @@ impl Watcher<'_> {
 
 impl Visit for Watcher<'_> {
     fn frame(&mut self, frame: &Frame) -> Result<()> {
-        if frame.header.lsn > self.until {
+        if frame.header.lsn > self.stretch.until {
             return self.end(Walked::Enough);
         }
         self.next_item = frame.header.next_item();
@@ -127,7 +134,7 @@ impl Visit for Watcher<'_> {
     }
 
     fn image(&mut self, image: &Frame) -> Result<()> {
-        if image.header.lsn > self.until {
+        if image.header.lsn > self.stretch.until {
             return self.end(Walked::Enough);
         }
         let flow = self.follow.image(image)?;
@@ -140,14 +147,14 @@ impl Visit for Watcher<'_> {
     }
 
     fn damage(&mut self, damage: Damage) -> Result<()> {
-        if damage.missing > self.until {
+        if damage.missing > self.stretch.until {
             return self.end(Walked::Enough);
         }
         if !self.is_still_there(damage.at.segment) {
             return self.end(Walked::StartOver);
         }
         let first = damage.broken.map_or(self.next_item, |header| header.first_item);
-        let hole = Hole::new(&damage, first);
+        let hole = Hole::new(&damage, first, self.stretch.image);
         self.next_item = hole.events.map_or(self.next_item, |(_, end)| end);
         let flow = self.follow.hole(&hole)?;
         self.go_on(flow)

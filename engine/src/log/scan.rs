@@ -89,6 +89,8 @@ pub(crate) struct Damage {
     /// The first item behind the hole, if anything behind it tells.
     pub(crate) until_item: Option<EventSeq>,
     pub(crate) verdict: Verdict,
+    /// What is wrong, and who says so.
+    pub(crate) what: String,
     /// What recovery says about it.
     pub(crate) error: Error,
 }
@@ -262,8 +264,20 @@ impl Scanner<'_> {
             return Ok(Some(offset));
         }
         self.release()?;
-        let error = self.describe(verdict, &stop, successor).in_file(&segment.path).at(offset);
-        self.pass(reader, at, &stop, successor, verdict, error)
+        let what = self.describe(&stop, successor);
+        let error = refusal(verdict, &what).in_file(&segment.path).at(offset).of_lsn(missing);
+        let damage = Damage {
+            at,
+            missing,
+            broken: None,
+            next: None,
+            until: missing,
+            until_item: None,
+            verdict,
+            what,
+            error,
+        };
+        self.pass(reader, damage, &stop, successor)
     }
 
     /// Looks once for headers behind the run in the newest segment, and for what they vouch for. True if there is one.
@@ -285,17 +299,15 @@ impl Scanner<'_> {
         Ok(follows)
     }
 
-    /// Shows the damage, and answers where in the segment the scan goes on if the visitor wants that.
+    /// Finds out how far the damage goes, shows it, and answers where in the segment the scan goes on if the visitor wants that.
     fn pass(
         &mut self,
         reader: &mut SegmentReader,
-        at: FramePtr,
+        mut damage: Damage,
         stop: &Stop,
         successor: Option<&Segment>,
-        verdict: Verdict,
-        error: Error,
     ) -> Result<Option<u64>> {
-        let missing = self.scan.end.next();
+        let (at, missing) = (damage.at, damage.missing);
         let void_above = self.segments.void_above(at.segment);
         let broken = match stop {
             Stop::Broken(header) if header.lsn == missing => Some(*header),
@@ -320,21 +332,16 @@ impl Scanner<'_> {
         let after = successor.map(|next| (next.header.first_lsn, next.header.first_item));
         let found = next.map(|(_, header)| (header.lsn, header.first_item)).or(after);
         let until = found.map_or(self.scan.vouched.next(), |(lsn, _)| lsn);
-        self.visit.damage(Damage {
-            at,
-            missing,
-            broken,
-            next: next.map(|(offset, _)| FramePtr { segment: at.segment, offset }),
-            until,
-            until_item: found.map(|(_, item)| item).or(broken.map(|header| header.next_item())),
-            verdict,
-            error,
-        })?;
+        damage.broken = broken;
+        damage.next = next.map(|(offset, _)| FramePtr { segment: at.segment, offset });
+        damage.until = until;
+        damage.until_item = found.map(|(_, item)| item).or(broken.map(|header| header.next_item()));
+        self.visit.damage(damage)?;
         self.scan.end = until.previous();
         Ok(next.map(|(offset, _)| offset))
     }
 
-    fn describe(&self, verdict: Verdict, stop: &Stop, successor: Option<&Segment>) -> Error {
+    fn describe(&self, stop: &Stop, successor: Option<&Segment>) -> String {
         let missing = self.scan.end.next();
         let by = match (stop, self.voucher, successor) {
             (Stop::OutOfOrder(lsn), ..) => {
@@ -357,12 +364,15 @@ impl Scanner<'_> {
                 self.scan.vouched
             ),
         };
-        Error::corrupt(format!(
-            "{verdict}: frame {missing} is missing or damaged, though {by}. Nothing was changed; `fchannel inspect verify` lists what can be \
-             read, and `fchannel inspect events` shows what is owed up to there"
-        ))
-        .of_lsn(missing)
+        format!("frame {missing} is missing or damaged, though {by}")
     }
+}
+
+fn refusal(verdict: Verdict, what: &str) -> Error {
+    Error::corrupt(format!(
+        "{verdict}: {what}. Nothing was changed; `fchannel inspect verify` lists what can be read, and `fchannel inspect events` shows \
+         what is owed up to there"
+    ))
 }
 
 /// Why the run ended in a segment.
