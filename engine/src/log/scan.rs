@@ -345,8 +345,8 @@ impl Scanner<'_> {
             ),
         };
         Error::corrupt(format!(
-            "{verdict}: frame {missing} is missing or damaged, though {by}. Nothing was changed; `fchannel inspect verify` lists what can be \
-             read, and `fchannel inspect events` shows what is owed up to there"
+            "{verdict}: frame {missing} is missing or damaged, though {by}. Nothing was changed; `fchannel inspect verify` lists what can \
+             be read, and `fchannel inspect events` shows what is owed up to there"
         ))
         .of_lsn(missing)
     }
