@@ -41,6 +41,7 @@
 //!
 //! Begin with [`Channel`] or [`Wal`]; the bytes on disk are in docs/FORMAT.md, what a restart does in docs/RECOVERY.md.
 #![warn(clippy::indexing_slicing)]
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests look at real files"))]
 
 mod channel;
 mod error;

@@ -80,6 +80,13 @@ const fn whole(min: i64, max: i64) -> KeyKind {
     KeyKind::Whole { min, max, replaced: true }
 }
 
+/// The directories that a file channel's settings name: of the lock and the checkpoints, and of the log.
+pub(super) fn directories(settings: &Settings) -> Result<(PathBuf, Vec<PathBuf>), ComponentError> {
+    let home = expand_home(settings.required("checkpointDir")?);
+    let data = settings.required("dataDirs")?.split(',').map(str::trim);
+    Ok((home, data.filter(|dir| !dir.is_empty()).map(expand_home).collect()))
+}
+
 struct FileChannel {
     channel: fchannel::Channel,
     name: Arc<str>,
@@ -88,8 +95,8 @@ struct FileChannel {
 }
 
 fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, ComponentError> {
-    let home = expand_home(settings.required("checkpointDir")?);
-    let options = options(settings)?;
+    let (home, data_dirs) = directories(settings)?;
+    let options = Options { data_dirs, ..options(settings)? };
     let limits = ChannelLimits {
         capacity_events: Some(options.capacity_events),
         transaction_events_max: Some(u64::from(options.transaction_events_max)),
@@ -103,14 +110,12 @@ fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, Compon
     Ok(Arc::new(FileChannel { channel, name, keep_alive, limits }))
 }
 
-/// The engine's options for the keys of a conf.
+/// The engine's options for the keys of a conf, but for the directories.
 ///
 /// # Errors
 /// Names the key that is not a number.
-pub fn options(settings: &Settings) -> Result<Options, ComponentError> {
+fn options(settings: &Settings) -> Result<Options, ComponentError> {
     let seconds = |key: &str| Ok::<u64, ComponentError>(settings.whole(key)?.saturating_mul(1000));
-    let data_dirs =
-        settings.required("dataDirs")?.split(',').map(str::trim).filter(|dir| !dir.is_empty());
     let durability = if settings.flag("fsyncPerTransaction") {
         Durability::EachCommit
     } else {
@@ -124,7 +129,6 @@ pub fn options(settings: &Settings) -> Result<Options, ComponentError> {
     };
     let transaction_events_max = settings.whole("transactionCapacity")?;
     Ok(Options {
-        data_dirs: data_dirs.map(expand_home).collect::<Vec<PathBuf>>(),
         capacity_events: settings.whole("capacity")?,
         transaction_events_max: u32::try_from(transaction_events_max).unwrap_or(u32::MAX),
         transaction_bytes_max: settings.whole("transactionBytesMax")?,

@@ -1,10 +1,13 @@
 //! `fchannel check`: what would happen if this conf were run.
 
+mod channels;
+
 use super::{Exit, conf_input, output};
 use crate::{
     config::{AgentConfig, Diagnostic, Diagnostics, Loaded, Severity, render},
     registry::Registry,
 };
+use channels::ChannelFinding;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::{io, path::PathBuf};
@@ -16,7 +19,7 @@ const EXITS: &str = "\
 Exit codes:
    0  the file is sound; there may be warnings
    1  the file cannot be read
-   3  there are warnings, with --deny-warnings
+   3  damage in a channel's directories, or one that would not open; warnings, with --deny-warnings
   78  the file is invalid";
 
 /// The arguments of `fchannel check`.
@@ -51,32 +54,31 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let findings: Vec<String> = loaded.agents.iter().flat_map(channel_findings).collect();
+    let channels = loaded.agents.iter().flat_map(|agent| &agent.channels);
+    let findings: Vec<ChannelFinding> = channels.filter_map(channels::look).collect();
     let text = match args.output {
         Format::Text => text(&loaded, &findings, output::wants_color(&io::stdout())),
         Format::Json => format!("{:#}\n", json_report(&loaded.diagnostics, &findings)),
     };
-    output::finish(&text, exit_of(&loaded.diagnostics, args.deny_warnings))
+    let has_problem = findings.iter().any(|finding| finding.is_problem);
+    output::finish(&text, exit_of(&loaded.diagnostics, has_problem, args.deny_warnings))
 }
 
-fn exit_of(diagnostics: &Diagnostics, denies_warnings: bool) -> Exit {
+fn exit_of(diagnostics: &Diagnostics, has_problem: bool, denies_warnings: bool) -> Exit {
     if diagnostics.has_errors() {
         Exit::Config
-    } else if denies_warnings && diagnostics.count(Severity::Warning) > 0 {
+    } else if has_problem || denies_warnings && diagnostics.count(Severity::Warning) > 0 {
         Exit::Findings
     } else {
         Exit::Done
     }
 }
 
-/// What the directories of an agent's channels say: one line for each channel. Nothing looks into them yet.
-fn channel_findings(_agent: &AgentConfig) -> Vec<String> {
-    Vec::new()
-}
-
-fn text(loaded: &Loaded, findings: &[String], color: bool) -> String {
+fn text(loaded: &Loaded, findings: &[ChannelFinding], color: bool) -> String {
     let mut out = render(&loaded.diagnostics, color);
-    for line in loaded.agents.iter().map(agent_line).chain(findings.iter().cloned()) {
+    for line in
+        loaded.agents.iter().map(agent_line).chain(findings.iter().map(ChannelFinding::line))
+    {
         out.push_str(&line);
         out.push('\n');
     }
@@ -103,7 +105,7 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-fn json_report(diagnostics: &Diagnostics, findings: &[String]) -> Value {
+fn json_report(diagnostics: &Diagnostics, findings: &[ChannelFinding]) -> Value {
     let rows: Vec<Value> =
         diagnostics.items().iter().map(|item| json_row(diagnostics, item)).collect();
     json!({
@@ -112,7 +114,7 @@ fn json_report(diagnostics: &Diagnostics, findings: &[String]) -> Value {
         "errors": diagnostics.count(Severity::Error),
         "warnings": diagnostics.count(Severity::Warning),
         "diagnostics": rows,
-        "channels": findings,
+        "channels": findings.iter().map(ChannelFinding::json).collect::<Vec<_>>(),
     })
 }
 
@@ -156,18 +158,18 @@ mod tests {
             a1.sources.r1.port = 1\na1.sources.r1.channels = c1\na1.sources.r1.pin = 1234\n"
         ));
         assert_eq!(
-            text(&loaded, &["channels  c1 is empty".to_owned()], false),
-            "agent     a1: 1 source, 1 channel, 1 sink\nchannels  c1 is empty\nsecrets   1 value, not shown\n0 errors, 0 warnings\n"
+            text(&loaded, &[], false),
+            "agent     a1: 1 source, 1 channel, 1 sink\nsecrets   1 value, not shown\n0 errors, 0 warnings\n"
         );
-        assert_eq!(exit_of(&loaded.diagnostics, true), Exit::Done);
+        assert_eq!(exit_of(&loaded.diagnostics, false, true), Exit::Done);
     }
 
     #[test]
     fn warnings_count_only_when_they_are_denied() {
         let loaded = loaded(SOUND);
         assert_eq!(loaded.diagnostics.summary(), "0 errors, 1 warning");
-        assert_eq!(exit_of(&loaded.diagnostics, false), Exit::Done);
-        assert_eq!(exit_of(&loaded.diagnostics, true), Exit::Findings);
+        assert_eq!(exit_of(&loaded.diagnostics, false, false), Exit::Done);
+        assert_eq!(exit_of(&loaded.diagnostics, false, true), Exit::Findings);
     }
 
     #[test]

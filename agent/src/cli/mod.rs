@@ -8,6 +8,7 @@ mod components;
 mod conf_input;
 mod demo;
 mod exit;
+mod inspect;
 mod output;
 
 pub use agent::AgentArgs;
@@ -15,6 +16,7 @@ pub use check::CheckArgs;
 pub use components::ComponentsArgs;
 pub use demo::DemoArgs;
 pub use exit::{EXIT_CODES, Exit};
+pub use inspect::InspectArgs;
 
 use crate::registry::Registry;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -36,6 +38,8 @@ enum Verb {
     Check(CheckArgs),
     /// Show the components of this build with all their properties
     Components(ComponentsArgs),
+    /// Look into a channel, live or not, and change nothing
+    Inspect(InspectArgs),
     /// Run a pipeline under load, kill it half-way, and count what came out
     Demo(DemoArgs),
     /// Print what the exit codes mean
@@ -62,6 +66,7 @@ fn run(cli: &Cli, registry: &Registry) -> ExitCode {
         Verb::Agent(args) => agent::run(args, registry),
         Verb::Check(args) => check::run(args, registry).into(),
         Verb::Components(args) => components::run(args, registry).into(),
+        Verb::Inspect(args) => inspect::run(args, registry).into(),
         Verb::Demo(args) => demo::run(args).into(),
         Verb::ExitCodes => output::finish(&exit::table(), Exit::Done).into(),
     }

@@ -25,6 +25,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecoveryReport {
+    /// The identity of the log, drawn when it was made: with an event's sequence, an id of the event for ever.
+    pub log_id: [u8; 16],
     /// True if there was nothing: a new log. If there should have been something, its disk may not be mounted.
     pub new: bool,
     /// How the log ended.
@@ -114,6 +116,7 @@ pub(crate) fn open(
     let path = segment.path.clone();
     segments.insert(segment);
     let report = RecoveryReport {
+        log_id: dirs.log_id,
         new,
         verdict: scan.verdict,
         image: chosen.source,
@@ -159,6 +162,19 @@ pub(crate) fn choose_image(
         let what = "@F: there are checkpoints but no segments: the data directories are empty. Are their disks mounted?";
         return Err(Error::new(ErrorKind::NotAChannel, what)
             .in_file(checkpoints.first().map_or(std::path::Path::new(""), |(path, _)| path)));
+    }
+    let newest = segments.newest().map(|newest| newest.header.id);
+    for (path, image) in &checkpoints {
+        if let Ok(image) = image
+            && newest.is_some_and(|newest| image.next_frame.segment > newest)
+        {
+            // It is sound, so the segment was there: an older image would open, and lose what lay in it.
+            let what = format!(
+                "@J: segment {} is missing, to which a checkpoint leads",
+                image.next_frame.segment
+            );
+            return Err(Error::corrupt(what).in_file(path));
+        }
     }
     let in_files =
         checkpoints.into_iter().map(|(path, image)| (ImageSource::Checkpoint(path), image));

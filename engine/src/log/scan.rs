@@ -184,6 +184,16 @@ impl Scanner<'_> {
                     self.accept(frame)?;
                 }
                 Found::Frame(frame) => break Stop::OutOfOrder(frame.header.lsn),
+                // Another image served. But a segment is made with the whole of its image: one that ends in it is no torn one.
+                Found::BrokenBody(header)
+                    if header.kind == Kind::IMAGE
+                        && offset + header.frame_len() <= reader.file_len()? =>
+                {
+                    offset += header.frame_len();
+                }
+                Found::BrokenBody(_) | Found::Nothing if offset == SEGMENT_HEADER_LEN as u64 => {
+                    break Stop::NoImage;
+                }
                 Found::BrokenBody(header) => break Stop::Broken(header),
                 Found::Nothing => break Stop::Nothing,
             }
@@ -238,7 +248,7 @@ impl Scanner<'_> {
         }
         let missing = self.scan.end.next();
         let verdict = judge(End {
-            vouched_for: missing <= self.scan.vouched,
+            vouched_for: missing <= self.scan.vouched || matches!(stop, Stop::NoImage),
             in_newest_segment: successor.is_none(),
             something_follows: follows,
             impossible_order: matches!(stop, Stop::OutOfOrder(_)),
@@ -330,6 +340,9 @@ impl Scanner<'_> {
             (Stop::OutOfOrder(lsn), ..) => {
                 format!("a sound frame with LSN {lsn} lies where {missing} belongs")
             }
+            (Stop::NoImage, ..) => {
+                "the segment was made with its image, which is damaged".to_owned()
+            }
             (_, _, Some(next)) => format!(
                 "the header of {} says that all below {} was durable",
                 next.path.display(),
@@ -356,6 +369,8 @@ impl Scanner<'_> {
 enum Stop {
     Nothing,
     Broken(FrameHeader),
+    /// No image at the head of the segment.
+    NoImage,
     Void(Lsn),
     OutOfOrder(Lsn),
 }
