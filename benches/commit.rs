@@ -4,7 +4,7 @@
 //! each batch size, each for a slice of time, and the table holds ratios of neighbours with their spread over the rounds.
 
 use fchannel::{Channel, Options};
-use fchannel_benches::{EVENT_BYTES, floor, noise, spread::Spread};
+use fchannel_benches::{EVENT_BYTES, floor::Floor, noise, spread::Spread};
 use std::{
     error::Error,
     fmt,
@@ -168,16 +168,18 @@ fn measure_all(plan: &Plan, dir: &std::path::Path) -> Answer<Vec<Cell>> {
             cells.push(cell);
         }
     }
+    let mut floors = [Floor::new(dir, "floor-1")?, Floor::new(dir, "floor-100")?];
     for _ in 0..plan.rounds {
-        for same_batch in cells.chunk_by_mut(|left, right| left.batch == right.batch) {
+        let groups = cells.chunk_by_mut(|left, right| left.batch == right.batch);
+        for (same_batch, floor) in groups.zip(&mut floors) {
             let batch = same_batch.first().map_or(1, |cell| cell.batch);
             let bytes = noise(9, batch * EVENT_BYTES);
-            let before = floor::commits_per_second(dir, &bytes, plan.slice)?;
+            let before = floor.commits_per_second(&bytes, plan.slice)?;
             let mut rounds = Vec::new();
             for cell in same_batch.iter() {
                 rounds.push(cell.measure(plan.slice)?);
             }
-            let after = floor::commits_per_second(dir, &bytes, plan.slice)?;
+            let after = floor.commits_per_second(&bytes, plan.slice)?;
             for (cell, round) in same_batch.iter_mut().zip(rounds) {
                 cell.rounds.push(Round { floor: f64::midpoint(before, after), ..round });
             }

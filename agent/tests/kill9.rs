@@ -1,5 +1,6 @@
 //! The promise, with real processes on a real disk: an agent that is killed at any moment loses no line, keeps their order, and doubles
 //! at most the batch that was not committed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::{
     fs::File,

@@ -4,6 +4,7 @@ mod bench;
 mod chance;
 mod ci;
 mod kill9;
+mod latency;
 mod restart;
 mod shell;
 mod tidy;
@@ -39,6 +40,11 @@ const TASKS: &[Task] = &[
         name: "restart",
         does: "open time and memory with --events N waiting after a kill -9",
         run: restart::run,
+    },
+    Task {
+        name: "latency",
+        does: "socket write to log line through an idle agent, beside fdatasync",
+        run: latency::run,
     },
     Task {
         name: "kill9",
