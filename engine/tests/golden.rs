@@ -1,5 +1,6 @@
 //! The example of docs/FORMAT.md, byte for byte: its hex is a directory, and this release reads it as the document says.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(clippy::disallowed_methods, reason = "it makes a directory by hand")]
 
 use fchannel::{Channel, Event, EventSeq, ImageSource, Options, TakeLimit};
 use std::{fs, path::Path};
