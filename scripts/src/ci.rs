@@ -113,7 +113,7 @@ fn deny() -> Answer<Ended> {
     }
     let check = |what: &[&str]| {
         let mut command = Command::new("cargo-deny");
-        command.args(["--all-features", "check", "--config", "scripts/deny.toml"]).args(what);
+        command.args(["--all-features", "--config", "scripts/deny.toml", "check"]).args(what);
         command.current_dir(root());
         command
     };

@@ -26,7 +26,8 @@ const NO_REPLAY: &str =
     "recovery reads the log since the last checkpoint in one way: there is nothing to choose";
 const NO_BACKUP: &str =
     "two checkpoints are always kept, and the log can do without: no backup is needed";
-const NO_ENCRYPTION: &str = "this release does not encrypt: events lie on disk in clear text. Use an encrypted disk, or keep this channel in Flume";
+const NO_ENCRYPTION: &str = "this release does not encrypt: events lie on disk in clear text. \
+     Use an encrypted disk, or keep this channel in Flume";
 
 pub(crate) static ENTRY: Entry = Entry {
     names: &["file", "org.apache.flume.channel.file.FileChannel"],
@@ -155,7 +156,8 @@ fn log_recovery(name: &Arc<str>, channel: &fchannel::Channel) {
         tracing::warn!(channel = %name, "{warning}");
     }
     if report.new {
-        tracing::warn!(channel = %name, "there was no channel in its directories: a new one begins. If there should be one, is its disk mounted?");
+        tracing::warn!(channel = %name, "there was no channel in its directories: a new one begins. \
+             If there should be one, is its disk mounted?");
     }
     tracing::info!(
         channel = %name,

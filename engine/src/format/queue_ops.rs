@@ -208,7 +208,7 @@ mod tests {
             let read: Vec<Vec<u8>> = body.events(count).map(|event| event.unwrap().to_vec()).collect();
             prop_assert_eq!(read, events);
             let read: Vec<(Bytes, Bytes)> =
-                body.marks().unwrap().into_iter().map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))).collect();
+                body.marks().unwrap().into_iter().map(|(key, value)| (key.to_vec().into(), value.to_vec().into())).collect();
             prop_assert_eq!(read, marks);
         }
 

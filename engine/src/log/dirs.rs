@@ -72,7 +72,11 @@ impl Directories {
             {
                 Medium::Disk => {}
                 Medium::Network(name) => {
-                    warnings.push(format!("{} is on {name}: locks and syncs of network file systems may mean less than they say", dir.display()));
+                    warnings.push(format!(
+                        "{} is on {name}: locks and syncs of network file systems may mean \
+                         less than they say",
+                        dir.display()
+                    ));
                 }
                 Medium::Memory(name) => {
                     warnings.push(format!(
