@@ -4,7 +4,12 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fchannel::{Channel, Event, Headers, Options, TakeLimit, io::Vfs};
 use fchannel_benches::{EVENT_BYTES, memory::MemoryVfs, noise};
-use std::{hint::black_box, path::Path, sync::Arc};
+use std::{
+    hint::black_box,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const DIR: &str = "/channel";
 
@@ -33,6 +38,22 @@ fn put(channel: &Channel, payload: &[u8], events: u32) {
     put.commit().expect("memory takes every commit");
 }
 
+/// Times `work` on channels that are opened anew, untimed, after so many rounds: memory does not fill up.
+fn timed(iterations: u64, rounds_max: u64, work: impl Fn(&Channel)) -> Duration {
+    let (mut took, mut left) = (Duration::ZERO, iterations);
+    while left > 0 {
+        let rounds = left.min(rounds_max);
+        let channel = open(&Arc::new(MemoryVfs::default()));
+        let started = Instant::now();
+        for _ in 0..rounds {
+            work(&channel);
+        }
+        took += started.elapsed();
+        left -= rounds;
+    }
+    took
+}
+
 /// Frame, checksum, group, apply: all of a put but the disk.
 fn puts(criterion: &mut Criterion) {
     let payload = noise(1, EVENT_BYTES);
@@ -40,13 +61,10 @@ fn puts(criterion: &mut Criterion) {
     for events in [1u32, 100] {
         group.throughput(Throughput::Elements(u64::from(events)));
         group.bench_function(format!("commit of {events}"), |bencher| {
-            let batches = BatchSize::NumIterations(10_000 / u64::from(events));
-            // A channel for each batch of iterations: memory does not fill up.
-            bencher.iter_batched_ref(
-                || open(&Arc::new(MemoryVfs::default())),
-                |channel| put(channel, &payload, events),
-                batches,
-            );
+            bencher.iter_custom(|iterations| {
+                let rounds_max = 100_000 / u64::from(events);
+                timed(iterations, rounds_max, |channel| put(channel, &payload, events))
+            });
         });
     }
     group.finish();
@@ -58,16 +76,14 @@ fn put_and_take(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("put and take");
     group.throughput(Throughput::Elements(100));
     group.bench_function("100", |bencher| {
-        bencher.iter_batched_ref(
-            || open(&Arc::new(MemoryVfs::default())),
-            |channel| {
+        bencher.iter_custom(|iterations| {
+            timed(iterations, 1_000, |channel| {
                 put(channel, &payload, 100);
                 let take = channel.begin_take(TakeLimit::events(100)).expect("memory can be read");
                 assert_eq!(take.records().len(), 100);
                 take.commit().expect("memory takes every commit");
-            },
-            BatchSize::NumIterations(100),
-        );
+            })
+        });
     });
     group.finish();
 }
