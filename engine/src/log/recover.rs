@@ -130,11 +130,15 @@ pub(crate) fn open(
         took: dirs.vfs.monotonic().saturating_sub(started),
     };
     let head_len = head.len() as u64;
+    let file_len = file
+        .len()
+        .map_err(|error| Error::io("cannot tell the size of the segment", &path, error))?;
     let writer = Writer {
         header,
         path,
         file,
         offset: head_len,
+        file_len,
         head_len,
         next_lsn: scan.end.next(),
         next_item,

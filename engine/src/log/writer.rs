@@ -22,6 +22,11 @@ use std::{io::IoSlice, path::PathBuf, sync::Arc, time::Duration};
 const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 /// A vouching frame shares no block of this size with what it vouches for.
 const BLOCK_BYTES: u64 = 4096;
+/// Groups that are small beside this are followed by zeros up to the next multiple of it. Those that come after overwrite blocks that
+/// are written already and leave the size of the file alone, so that their sync has no metadata to write: measured, 1.6 times as many
+/// small commits a second, and 1.4 times at 50 KB (docs/decisions/0004).
+const FILL_BYTES: u64 = 256 << 10;
+static ZEROS: [u8; FILL_BYTES as usize] = [0; FILL_BYTES as usize];
 /// How long a look at the free space of a disk serves.
 const FREE_SPACE_LOOK: Duration = Duration::from_millis(250);
 
@@ -32,6 +37,8 @@ pub(crate) struct Writer {
     pub(crate) file: Arc<dyn File>,
     /// Where the next frame goes.
     pub(crate) offset: u64,
+    /// The size of the file: what lies behind `offset` is zeros, or the old bytes of a donor.
+    pub(crate) file_len: u64,
     /// Behind header, image, and what recovery wrote anew: an empty segment ends here.
     pub(crate) head_len: u64,
     pub(crate) next_lsn: Lsn,
@@ -116,13 +123,15 @@ impl Writer {
             (lsn, item) = (lsn.next(), header.next_item());
             headers.push(header);
         }
-        let slices: Vec<IoSlice<'_>> = flight
+        let mut slices: Vec<IoSlice<'_>> = flight
             .frames()
             .iter()
             .take(count)
             .map(|waiting| IoSlice::new(waiting.request.buffer()))
             .collect();
         let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
+        let fill = self.fill_behind(bytes, log.options.segment_bytes_max);
+        slices.push(IoSlice::new(fill));
         let started = log.dirs.vfs.monotonic();
         self.file.write_at(self.offset, &slices, sync).map_err(|error| {
             Error::io("cannot write a group of commits", &self.path, error)
@@ -140,6 +149,7 @@ impl Writer {
         let mut offset = self.offset;
         (self.next_lsn, self.next_item) = (lsn, item);
         self.offset += bytes;
+        self.file_len = self.file_len.max(self.offset + fill.len() as u64);
         if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
             self.sync()?;
         }
@@ -152,6 +162,17 @@ impl Writer {
             self.apply_first(log, flight, header, ptr, durable)?;
         }
         Ok(())
+    }
+
+    /// The zeros to write behind a group of `bytes`: see [`FILL_BYTES`].
+    fn fill_behind(&self, bytes: u64, segment_bytes_max: u64) -> &'static [u8] {
+        let end = self.offset + bytes;
+        if end <= self.file_len || bytes > FILL_BYTES / 4 {
+            return &[];
+        }
+        let filled = end.next_multiple_of(FILL_BYTES).min(segment_bytes_max);
+        let len = usize::try_from(filled.saturating_sub(end)).unwrap_or_default();
+        ZEROS.get(..len).unwrap_or_default()
     }
 
     fn stamp(
@@ -243,6 +264,9 @@ impl Writer {
         let head = segment_head(&header, log.apply.image(), log.dirs.vfs.wall_ms());
         let (segment, file) =
             create_segment(&log.dirs, &mut log.spares.lock(), &header, &head, may_use_reserve)?;
+        let file_len = file.len().map_err(|error| {
+            Error::io("cannot tell the size of the segment", &segment.path, error)
+        })?;
         crate::trace::debug!(
             segment = header.id.get(),
             first_lsn = header.first_lsn.get(),
@@ -254,6 +278,7 @@ impl Writer {
         self.file = file;
         self.offset = head.len() as u64;
         self.head_len = self.offset;
+        self.file_len = file_len;
         self.free_space = None;
         log.set_end(FramePtr { segment: header.id, offset: self.offset });
         Ok(())
