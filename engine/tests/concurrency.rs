@@ -203,15 +203,15 @@ fn hand_over_between_threads_futures_and_checkpoints_never_hangs() {
                 for round in 0..rounds {
                     match kind {
                         0 => put_all(&channel, &["blocking"]),
-                        1 => drop(submit(&channel, &["waited for"]).wait().unwrap()),
+                        1 => submit(&channel, &["waited for"]).wait().map(drop).unwrap(),
                         2 => drop(
                             block_on(submit(&channel, &["awaited"]))
                                 .expect("no answer came")
                                 .unwrap(),
                         ),
                         3 => drop(submit(&channel, &["not looked at"])),
-                        _ if round % 8 == 0 => drop(channel.checkpoint().unwrap()),
-                        _ => drop(channel.sync().unwrap()),
+                        _ if round % 8 == 0 => channel.checkpoint().map(drop).unwrap(),
+                        _ => channel.sync().map(drop).unwrap(),
                     }
                 }
             })

@@ -7,7 +7,11 @@
 //! the last ones that no sync covered, and nothing else.
 //!
 //! A failing run prints its seed: `FCHANNEL_SEED=7 cargo test --test crash` plays it again, `FCHANNEL_SEEDS=5000` plays more.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a helper that fails fails its test"
+)]
 
 mod common;
 

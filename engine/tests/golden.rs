@@ -135,6 +135,7 @@ fn frame_end(segment: &[u8], at: usize) -> usize {
     (at + 64 + body_len).next_multiple_of(8)
 }
 
+#[expect(clippy::too_many_lines, reason = "one channel, one structure after the other")]
 #[test]
 fn the_bytes_on_disk_are_those_of_the_format() {
     let world = SimVfs::new(0);

@@ -109,16 +109,15 @@ impl Model {
     /// The events that a taker gets who has `held` already: what was given back first, then what nobody had yet, each in order.
     fn lease(&mut self, held: &[(u64, usize)], events: u32, bytes: u64) -> Vec<u64> {
         let mut bytes_held: u64 = held.iter().map(|(_, len)| *len as u64).sum();
-        let mut count = held.len();
         let mut leased = Vec::new();
         for waiting in self.queue.iter_mut().filter(|waiting| !waiting.leased) {
             let after = bytes_held + waiting.payload.len() as u64;
+            let count = held.len() + leased.len();
             if count >= events.min(TRANSACTION_EVENTS_MAX) as usize || (count > 0 && after > bytes)
             {
                 break;
             }
             bytes_held = after;
-            count += 1;
             waiting.leased = true;
             waiting.attempts += 1;
             leased.push(waiting.seq);
@@ -270,8 +269,8 @@ impl Test {
                         .eq(expected.map(|waiting| waiting.seq))
                 );
             }
-            Step::Checkpoint => drop(self.channel().checkpoint().unwrap()),
-            Step::Sync => drop(self.channel().sync().unwrap()),
+            Step::Checkpoint => self.channel().checkpoint().map(drop).unwrap(),
+            Step::Sync => self.channel().sync().map(drop).unwrap(),
             Step::Tick { ms } => {
                 self.world.world().clock_ms += ms;
                 self.channel().tick().unwrap();

@@ -1,11 +1,8 @@
 //! What the tests share: a simulated disk, and small helpers.
-#![expect(
-    clippy::allow_attributes,
-    reason = "which helpers a test binary uses differs from binary to binary"
-)]
-#![allow(dead_code, reason = "as above")]
+#![allow(dead_code, reason = "which helpers a test binary uses differs from binary to binary")]
 #![allow(
     clippy::unwrap_used,
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     reason = "a helper that fails fails its test"
 )]
