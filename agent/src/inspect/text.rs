@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 use std::{borrow::Cow, fmt::Write};
 
-/// `text` with everything escaped that could move a cursor, hide or reorder other text, or end a row: controls, ESC, line ends, bidirectional
-/// overrides, invisible characters. A backslash is doubled, so that what is shown can be read back.
+/// `text` with everything escaped that could move a cursor, hide or reorder other text, or end a row: controls, ESC, line ends,
+/// bidirectional overrides, invisible characters. A backslash is doubled, so that what is shown can be read back.
 pub(super) fn escaped(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| c == '\\' || is_hostile(c)) {
         return Cow::Borrowed(text);
