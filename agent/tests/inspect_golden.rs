@@ -265,7 +265,8 @@ fn a_channel_is_found_by_its_name_in_a_conf() {
     channel_in(&dir);
     let conf = root.path().join("a.conf");
     let text = format!(
-        "a1.channels = c1\na1.sinks = no-such\na1.channels.c1.type = file\na1.channels.c1.checkpointDir = {0}\na1.channels.c1.dataDirs = {0}\n",
+        "a1.channels = c1\na1.sinks = no-such\na1.channels.c1.type = file\n\
+        a1.channels.c1.checkpointDir = {0}\na1.channels.c1.dataDirs = {0}\n",
         dir.display()
     );
     std::fs::write(&conf, text).unwrap();

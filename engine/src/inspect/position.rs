@@ -4,7 +4,8 @@ use super::rows::Hole;
 use crate::{
     error::{Error, ErrorKind},
     format::FrameHeader,
-    ids::{EventSeq, FramePtr, Lsn, SegmentId},
+    ids::{EventSeq, FramePtr, Lsn},
+    log::names::Name,
 };
 use std::str::FromStr;
 
@@ -60,9 +61,11 @@ fn number(text: &str, prefix: &str) -> Option<u64> {
     text.strip_prefix(prefix)?.parse().ok()
 }
 
+/// As [`FramePtr`] is printed: the name of a segment and an offset.
 fn place(text: &str) -> Option<FramePtr> {
-    let (segment, offset) = text.strip_prefix("seg-")?.split_once('@')?;
-    Some(FramePtr { segment: SegmentId::new(segment.parse().ok()?), offset: offset.parse().ok()? })
+    let (name, offset) = text.split_once('@')?;
+    let Name::Segment(segment) = Name::parse(name) else { return None };
+    Some(FramePtr { segment, offset: offset.parse().ok()? })
 }
 
 /// A selection of frames, both ends included.
@@ -126,13 +129,14 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::SegmentId;
 
     #[test]
     fn a_position_that_is_printed_is_read_back() {
         let ptr = FramePtr { segment: SegmentId::new(3), offset: 4096 };
         assert_eq!(ptr.to_string().parse::<Position>().unwrap(), Position::Place(ptr));
         assert_eq!("seq:0".parse::<Position>().unwrap(), Position::Seq(EventSeq::new(0)));
-        for wrong in ["", "seg-1", "seg-1@", "lsn:", "lsn:-1", "seq: 1", "SEG-1@2"] {
+        for wrong in ["", "seg-1", "seg-1@", "lsn:", "lsn:-1", "seq: 1", "checkpoint-1@2"] {
             assert!(wrong.parse::<Position>().is_err(), "{wrong}");
         }
     }
