@@ -1,6 +1,11 @@
 //! `fchannel inspect` from outside: tables and JSON of a directory whose every byte is known, and how the process ends.
 //!
 //! `FCHANNEL_BLESS=1 cargo test --test inspect_golden` writes the expected files anew: read the difference before you commit it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper that fails fails its test"
+)]
 
 use fchannel::{
     Channel, Event, Headers, Options, TakeLimit,

@@ -7,6 +7,7 @@ mod finding;
 mod fold;
 mod places;
 mod position;
+mod report;
 mod rows;
 mod stream;
 mod summary;

@@ -4,6 +4,7 @@ use super::{
     Inspector,
     finding::{Finding, Severity},
     fold::{Begin, Fold, begin, state_of},
+    report::{Meter, Report},
     rows::Hole,
     view::{TRIES, View, is_gone},
     walk::{Follow, Stretch, Walked, walk},
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     format::{Kind, PutBody},
-    ids::{FramePtr, Lsn, SegmentId},
+    ids::{FramePtr, Lsn},
     io::Holder,
     log::{Frame, Segments, Verdict, image_of},
     queue::State,
@@ -390,114 +391,4 @@ fn check_put(frame: &Frame) -> Result<()> {
     let put = PutBody::decode(frame.body.clone())?;
     put.marks()?;
     put.events(frame.header.item_count).try_for_each(|event| event.map(drop))
-}
-
-/// Bytes passed, over the segments of a stretch.
-struct Meter<'a> {
-    sizes: BTreeMap<SegmentId, u64>,
-    segment: SegmentId,
-    /// Bytes of the segments before, less what the first one holds before the start.
-    before: u64,
-    skipped: u64,
-    total: u64,
-    progress: &'a mut dyn FnMut(Progress),
-}
-
-impl<'a> Meter<'a> {
-    fn new(
-        inspector: &Inspector,
-        segments: &Segments,
-        start: FramePtr,
-        progress: &'a mut dyn FnMut(Progress),
-    ) -> Self {
-        let end = inspector.now.stopped_at;
-        let size = |segment: &crate::log::Segment| {
-            let len = inspector.vfs.open(&segment.path).and_then(|file| file.len());
-            // The blocks made for the newest segment are not read; a file that is gone is noticed by the walk.
-            if segment.header.id == end.segment { end.offset } else { len.unwrap_or_default() }
-        };
-        let sizes: BTreeMap<SegmentId, u64> = segments
-            .from(start.segment)
-            .map(|segment| (segment.header.id, size(segment)))
-            .collect();
-        let total = sizes.values().sum::<u64>().saturating_sub(start.offset);
-        Self { sizes, segment: start.segment, before: 0, skipped: start.offset, total, progress }
-    }
-
-    fn pass(&mut self, at: FramePtr, len: u64) {
-        while self.segment < at.segment {
-            self.before += self.sizes.get(&self.segment).copied().unwrap_or_default();
-            self.segment = self.segment.next();
-        }
-        let done = (self.before + at.offset + len).saturating_sub(self.skipped);
-        (self.progress)(Progress { done_bytes: done.min(self.total), total_bytes: self.total });
-    }
-}
-
-struct Report {
-    findings: Vec<Finding>,
-    findings_max: usize,
-    left_out: u64,
-    worst: Option<Severity>,
-    frames: u64,
-    events: u64,
-    bytes: u64,
-    owed_lost: u64,
-}
-
-impl Report {
-    fn new(findings_max: usize, known: &[Finding]) -> Self {
-        let mut report = Self {
-            findings: Vec::new(),
-            findings_max,
-            left_out: 0,
-            worst: None,
-            frames: 0,
-            events: 0,
-            bytes: 0,
-            owed_lost: 0,
-        };
-        for finding in known {
-            report.add(finding.clone());
-        }
-        report
-    }
-
-    /// Adds a finding. What is said twice about a file is told once, by who makes more of it.
-    fn add(&mut self, finding: Finding) {
-        let about_file = finding.code.starts_with("FC20") || finding.code.starts_with("FC24");
-        let said = |other: &&mut Finding| other.code == finding.code && other.file == finding.file;
-        if about_file
-            && finding.file.is_some()
-            && let Some(before) = self.findings.iter_mut().find(said)
-        {
-            if finding.severity > before.severity {
-                self.worst = self.worst.max(Some(finding.severity));
-                *before = finding;
-            }
-            return;
-        }
-        self.worst = self.worst.max(Some(finding.severity));
-        if self.findings.len() < self.findings_max {
-            self.findings.push(finding);
-        } else {
-            self.left_out += 1;
-        }
-    }
-
-    fn finish(self, inspector: &Inspector) -> Verification {
-        let fold = inspector.now.fold.as_ref();
-        Verification {
-            segments: inspector.view.segments.len() as u64,
-            frames: self.frames,
-            events: self.events,
-            bytes: self.bytes,
-            owed: fold.map(|fold| fold.state.owed()),
-            owed_lost: self.owed_lost,
-            exact: fold.is_none_or(|fold| fold.exact),
-            findings: self.findings,
-            findings_left_out: self.left_out,
-            worst: self.worst,
-        }
-    }
 }
