@@ -25,8 +25,8 @@ const BLOCK_BYTES: u64 = 4096;
 /// Groups that are small beside this are followed by zeros up to the next multiple of it. Those that come after overwrite blocks that
 /// are written already and leave the size of the file alone, so that their sync has no metadata to write: measured, 1.6 times as many
 /// small commits a second, and 1.4 times at 50 KB (docs/decisions/0004).
-const FILL_BYTES: u64 = 256 << 10;
-static ZEROS: [u8; FILL_BYTES as usize] = [0; FILL_BYTES as usize];
+const FILL_BYTES: u64 = ZEROS.len() as u64;
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 /// How long a look at the free space of a disk serves.
 const FREE_SPACE_LOOK: Duration = Duration::from_millis(250);
 
