@@ -19,6 +19,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 #![expect(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     reason = "these tests lay hands on the files of a closed channel"
 )]
 
