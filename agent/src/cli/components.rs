@@ -104,7 +104,7 @@ fn details((kind, entry): &Row) -> String {
             key.pattern,
             values(key.kind),
             presence(key),
-            key.doc
+            meaning(key)
         ));
     }
     out
@@ -122,7 +122,8 @@ fn markdown((kind, entry): &Row) -> String {
             Some(default) => format!("`{}`", cell(default)),
             None => "\u{2013}".to_owned(),
         };
-        let (pattern, values, doc) = (cell(key.pattern), cell(&values(key.kind)), cell(key.doc));
+        let (pattern, values, doc) =
+            (cell(key.pattern), cell(&values(key.kind)), cell(&meaning(key)));
         out.push_str(&format!("| `{pattern}` | {values} | {default} | {doc} |\n"));
     }
     out
@@ -131,6 +132,14 @@ fn markdown((kind, entry): &Row) -> String {
 /// Text in a cell of a Markdown table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
+}
+
+/// The sentence of a row, and that it does nothing if it does nothing.
+fn meaning(key: &Key) -> String {
+    match key.ignored {
+        Some(why) => format!("{} Accepted without effect: {why}.", key.doc),
+        None => key.doc.to_owned(),
+    }
 }
 
 fn json_row((kind, entry): &Row) -> Value {
@@ -146,6 +155,7 @@ fn json_key(key: &Key) -> Value {
         "required": key.required,
         "secret": key.secret,
         "doc": key.doc,
+        "no_effect": key.ignored,
     })
 }
 
