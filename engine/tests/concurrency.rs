@@ -221,12 +221,12 @@ fn hand_over_between_threads_futures_and_checkpoints_never_hangs() {
             .map(|_| {
                 let channel = channel.clone();
                 thread(move || {
+                    // Half of what six workers put, and not one more: the other half is the other taker's.
                     let mut taken = 0;
                     while taken < rounds * 3 {
                         block_on(channel.ready()).expect("a wake-up was lost");
-                        // Not one more than its half: the other taker waits for the rest.
-                        let limit = u32::try_from((rounds * 3 - taken).min(50)).unwrap();
-                        let take = channel.begin_take(TakeLimit::events(limit)).unwrap();
+                        let most = u32::try_from((rounds * 3 - taken).min(50)).unwrap();
+                        let take = channel.begin_take(TakeLimit::events(most)).unwrap();
                         taken += take.records().len() as u64;
                         take.commit().unwrap();
                     }

@@ -413,11 +413,12 @@ impl Test {
     }
 }
 
+fn cases() -> u32 {
+    u32::try_from(common::env("FCHANNEL_CASES").unwrap_or(1_500)).unwrap()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: u32::try_from(common::env("FCHANNEL_CASES").unwrap_or(1_500)).unwrap(),
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
     #[test]
     fn a_channel_is_a_list_of_events_and_who_has_them(
         steps in vec(step(), 1..60),
