@@ -225,6 +225,7 @@ fn hand_over_between_threads_futures_and_checkpoints_never_hangs() {
                     let mut taken = 0;
                     while taken < rounds * 3 {
                         block_on(channel.ready()).expect("a wake-up was lost");
+                        // Not one more than its half: the other taker waits for the rest.
                         let most = u32::try_from((rounds * 3 - taken).min(50)).unwrap();
                         let take = channel.begin_take(TakeLimit::events(most)).unwrap();
                         taken += take.records().len() as u64;

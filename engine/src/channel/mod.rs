@@ -304,7 +304,8 @@ impl Channel {
     /// Looks at owed events from `from` on (default: the oldest) without leasing them; those in takers' hands are shown too.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`. It holds nothing: an event that is taken for good while it looks, and whose segment goes, may answer `Corrupt`;
+    /// a second look does not.
     pub fn peek(&self, from: Option<EventSeq>, limit: TakeLimit) -> Result<Vec<Record>> {
         let shared = self.shared();
         shared.owner.queue.peek(&shared.log, from, limit)

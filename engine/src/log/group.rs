@@ -405,14 +405,27 @@ impl Group {
 
     /// Becomes the leader, waiting for the present one to end. For syncs and rotations that no commit asks for.
     pub(crate) fn lead_exclusively(&self) {
+        let lead = self.lead_unless(|_| false);
+        assert!(lead, "nothing but leading ends this wait");
+    }
+
+    /// As [`lead_exclusively`](Self::lead_exclusively), for the committer thread: false if that shall end. The present leader may be
+    /// the one who waits for its end.
+    pub(crate) fn lead_unless_ending(&self) -> bool {
+        self.lead_unless(|state| state.committer_shall_end)
+    }
+
+    fn lead_unless(&self, give_up: impl Fn(&GroupState) -> bool) -> bool {
         let mut state = self.state.lock();
         state.exclusive += 1;
         // A committer that was called and has not begun is no leader to wait for: it may be this very thread, about to sync by time.
-        while state.led && !std::mem::take(&mut state.committer_called) {
+        while state.led && !give_up(&state) && !std::mem::take(&mut state.committer_called) {
             self.idle.wait(&mut state);
         }
         state.exclusive -= 1;
-        state.led = true;
+        let lead = !give_up(&state) || !state.led;
+        state.led |= lead;
+        lead
     }
 
     /// Becomes the leader if nobody is and frames wait.
@@ -480,5 +493,6 @@ impl Group {
     pub(crate) fn end_committer(&self) {
         self.state.lock().committer_shall_end = true;
         self.committer.notify_one();
+        self.idle.notify_all();
     }
 }

@@ -121,8 +121,7 @@ impl Log {
     pub(crate) fn start_committer(self: &Arc<Self>) -> Result<()> {
         let log = Arc::clone(self);
         let body = Box::new(move || {
-            // A failed sync has poisoned the log: every later call says so.
-            log.group.committer(|| log.lead(), log.sync_interval(), || drop(log.sync()));
+            log.group.committer(|| log.lead(), log.sync_interval(), || log.sync_by_time());
         });
         let handle = self.dirs.vfs.spawn("fchannel-commit", body).map_err(|error| {
             Error::io("cannot start the committer thread", &self.dirs.home, error)
@@ -174,11 +173,7 @@ impl Log {
     fn lead_group(&self) {
         // Dropped last to first: poisoned, then answered.
         let mut flight = self.group.take(unwound());
-        let _poison = OnDrop(|| {
-            if std::thread::panicking() {
-                self.poison(&unwound());
-            }
-        });
+        let _poison = OnDrop(|| self.poison_if_unwinding());
         if flight.frames().is_empty() {
             return;
         }
@@ -202,6 +197,13 @@ impl Log {
         poison.clone()
     }
 
+    /// A leader that unwinds leaves work half done (invariant L8).
+    fn poison_if_unwinding(&self) {
+        if std::thread::panicking() {
+            self.poison(&unwound());
+        }
+    }
+
     /// Why the log stopped itself, if it did.
     pub(crate) fn poisoned(&self) -> Option<&Error> {
         self.poison.get()
@@ -210,9 +212,15 @@ impl Log {
     /// Does something as the leader, without a frame of one's own.
     fn leading<T>(&self, work: impl FnOnce() -> T) -> T {
         self.group.lead_exclusively();
+        self.as_leader(work)
+    }
+
+    /// Does something by the leader, and hands over.
+    fn as_leader<T>(&self, work: impl FnOnce() -> T) -> T {
         let go_on = Cell::new(false);
         let answer = {
             let _hand_over = OnDrop(|| go_on.set(self.group.hand_over()));
+            let _poison = OnDrop(|| self.poison_if_unwinding());
             work()
         };
         if go_on.get() {
@@ -262,6 +270,13 @@ impl Log {
                 owner: self.apply.image(),
             })
         })
+    }
+
+    /// What the committer thread does every interval. A failed sync has poisoned the log: every later call says so.
+    fn sync_by_time(&self) {
+        if self.group.lead_unless_ending() {
+            drop(self.as_leader(|| self.with_writer(Writer::sync)));
+        }
     }
 
     /// How long unsynced commits may stay so; `None` if there are none by policy.
