@@ -51,7 +51,9 @@ pub struct Options {
     pub free_space_min_bytes: u64,
     /// Time between checkpoints, in milliseconds. Default: 30,000. Minimum: 10.
     pub checkpoint_interval_ms: u64,
-    /// Log bytes after which a checkpoint comes early: they bound what a restart reads. Default: 64 MiB. Minimum: 64 KiB.
+    /// Log bytes after which a checkpoint comes early: they bound what a restart replays. (It also searches the rest of the newest
+    /// segment for frames, which is as much as that segment is long where it was written over a spent one.) Default: 64 MiB. Minimum:
+    /// 64 KiB.
     pub checkpoint_log_bytes: u64,
     /// Memory for recent frames, from which takers that keep up are served. Default: 16 MiB. Minimum: 0.
     pub tail_cache_bytes: u64,

@@ -212,6 +212,8 @@ impl Driver {
             }
             if life.channel.is_none() {
                 match self.open() {
+                    // The end came while it made its first checkpoint, without which an open does.
+                    Ok(_) if self.world.is_dead() => return,
                     Ok(channel) => {
                         // A reopen after a clean end or a kill: nothing may be missing.
                         let floor = self.truth.acknowledged;

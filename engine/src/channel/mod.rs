@@ -8,6 +8,7 @@ pub use transactions::{PutError, PutTransaction, Room, TakeTransaction};
 
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
+    format::{LogImage, SegmentHeader},
     ids::{EventSeq, Lsn},
     io::{StdVfs, Vfs},
     log::{Apply, Committed, Frame, Log, RecoveryReport},
@@ -89,7 +90,7 @@ pub(crate) struct Owner {
 }
 
 impl Apply for Owner {
-    fn restore(&self, image: Option<&crate::format::LogImage>) -> Result<Lsn> {
+    fn restore(&self, image: Option<&LogImage>) -> Result<Lsn> {
         let (state, lsn) = match image {
             Some(image) => (State::from_image(&image.owner)?, image.lsn),
             None => (State::default(), Lsn::default()),
@@ -106,6 +107,10 @@ impl Apply for Owner {
         }
         self.signal.count(frame.header.frame_len(), self.checkpoint_log_bytes);
         Ok(())
+    }
+
+    fn check(&self, oldest: &SegmentHeader, _held_back: &[Frame]) -> Result<()> {
+        self.queue.check(oldest)
     }
 
     fn image(&self) -> Vec<u8> {

@@ -10,6 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -134,8 +135,12 @@ impl PutTransaction {
             self.buffer.resize(Request::HEADER_ROOM + PUT_PREAMBLE_LEN, 0);
         }
         let before = self.buffer.len();
-        self.buffer.extend_from_slice(&put_event_prefix(0));
-        write(&mut self.buffer);
+        // Half an event must not stay if `write` unwinds.
+        let mut unfinished = Unfinished { buffer: &mut self.buffer, len: before };
+        unfinished.buffer.extend_from_slice(&put_event_prefix(0));
+        write(unfinished.buffer);
+        unfinished.len = unfinished.buffer.len();
+        drop(unfinished);
         let payload =
             self.buffer.len().checked_sub(before + 4).expect("an event's writer only appends");
         let body = (self.buffer.len() - Request::HEADER_ROOM - PUT_PREAMBLE_LEN) as u64;
@@ -162,19 +167,29 @@ impl PutTransaction {
     /// # Errors
     /// `TooLarge` if the marks of the channel would pass 1 MiB; the transaction stays as it was.
     pub fn set_mark(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let pending: usize = self.marks.iter().map(|(key, value)| key.len() + value.len()).sum();
-        let kept = self.shared.owner.queue.with_state(|state| {
-            let replaced = state.mark(key).map_or(0, |old| old.len() + key.len());
-            state.marks_bytes().saturating_sub(replaced)
-        });
-        if !value.is_empty() && kept + pending + key.len() + value.len() > MARKS_BYTES_MAX {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                format!("with this mark the channel's marks pass {MARKS_BYTES_MAX} bytes"),
-            ));
-        }
         self.marks.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        self.check_marks().inspect_err(|_| drop(self.marks.pop()))
+    }
+
+    /// Whether the channel's marks stay small with these. Checked again at the commit: others may have set some meanwhile.
+    fn check_marks(&self) -> Result<()> {
+        let new: BTreeMap<&Bytes, &Bytes> =
+            self.marks.iter().map(|(key, value)| (key, value)).collect();
+        let (kept, replaced) = self.shared.owner.queue.with_state(|state| {
+            let replaced = new.keys().filter_map(|key| Some(key.len() + state.mark(key)?.len()));
+            (state.marks_bytes(), replaced.sum::<usize>())
+        });
+        let added: usize = self.marks.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if added > replaced && kept - replaced + added > MARKS_BYTES_MAX {
+            let what = format!("with these marks the channel's marks pass {MARKS_BYTES_MAX} bytes");
+            return Err(Error::new(ErrorKind::TooLarge, what));
+        }
         Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.shared.check_open()?;
+        if self.marks.is_empty() { Ok(()) } else { self.check_marks() }
     }
 
     /// How many events it holds.
@@ -195,9 +210,7 @@ impl PutTransaction {
     /// # Errors
     /// See [`PutError`].
     pub fn commit(self) -> Result<Committed, PutError> {
-        self.shared
-            .check_open()
-            .map_err(|error| PutError::Commit(CommitError::NotCommitted(error)))?;
+        self.check().map_err(|error| PutError::Commit(CommitError::NotCommitted(error)))?;
         let deadline = Instant::now() + Duration::from_millis(self.shared.options.keep_alive_ms);
         let asked = self.shared.owner.capacity.ask(u64::from(self.events));
         let room = match asked.wait_until(deadline) {
@@ -224,7 +237,7 @@ impl PutTransaction {
     /// # Errors
     /// `Full` if the room is for fewer events; `Closed`, `Poisoned`. Nothing is committed then.
     pub fn submit(self, mut room: Room) -> Result<Ticket, CommitError> {
-        self.shared.check_open().map_err(CommitError::NotCommitted)?;
+        self.check().map_err(CommitError::NotCommitted)?;
         let events = u64::from(self.events);
         if room.events < events || !Arc::ptr_eq(&room.shared, &self.shared) {
             let what = format!(
@@ -252,6 +265,18 @@ impl PutTransaction {
         let request =
             Request::new(Kind::PUT, self.events, self.buffer).refusable().holding(Box::new(room));
         Ok((self.shared, request))
+    }
+}
+
+/// Cuts a buffer back to `len` when it goes.
+struct Unfinished<'a> {
+    buffer: &'a mut Vec<u8>,
+    len: usize,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.buffer.truncate(self.len);
     }
 }
 
@@ -289,7 +314,12 @@ impl Drop for Leased {
 impl Hold for Leased {
     fn settle(mut self: Box<Self>) {
         let lease = std::mem::take(&mut self.lease);
-        self.shared.owner.queue.settle(&lease);
+        let owner = &self.shared.owner;
+        owner.queue.settle(&lease);
+        // Who looked between the take's application and this saw fewer events than there are.
+        if !owner.ready.is_empty() && owner.queue.available() > 0 {
+            owner.ready.tell(1);
+        }
     }
 }
 

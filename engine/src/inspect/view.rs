@@ -57,7 +57,7 @@ impl View {
                 Err(error)
             }
         })?;
-        let checkpoints = read_checkpoints(vfs, listing.checkpoints)?;
+        let checkpoints = read_checkpoints(vfs, listing.checkpoints);
         Ok(Self { segments: listing.segments, checkpoints, temporary: listing.temporary, problems })
     }
 }

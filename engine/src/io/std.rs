@@ -98,6 +98,11 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     std::fs::File::open(parent)?.sync_all()
 }
 
+/// Syncs the parent of a file that has its name already: no error of this says that nothing is left behind.
+fn sync_parent_of_named(path: &Path) -> io::Result<()> {
+    sync_parent(path).map_err(|error| io::Error::other(format!("its directory: {error}")))
+}
+
 /// `seg-3` is made as `seg-3.tmp`: recovery deletes what a crash leaves under such a name.
 fn temporary(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
@@ -134,13 +139,21 @@ impl Vfs for StdVfs {
     }
 
     fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
+        // The directory itself, too: a lock file that somebody removes as stale must not let a second writer in. Where directories
+        // cannot be locked (network file systems), the file is all there is.
+        let directory = std::fs::File::open(dir)?;
+        let contended = |error: &io::Error| error.kind() == fs2::lock_contended_error().kind();
+        let free = match fs2::FileExt::try_lock_exclusive(&directory) {
+            Err(error) => !contended(&error),
+            Ok(()) => true,
+        };
         let path = dir.join(LOCK_FILE);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let flock = fs2::FileExt::try_lock_exclusive(&file);
         let taken = match flock {
-            Ok(()) => sys::lock::try_lock_open_file_description(&file)?,
-            Err(error) if error.kind() == fs2::lock_contended_error().kind() => false,
+            Ok(()) => free && sys::lock::try_lock_open_file_description(&file)?,
+            Err(error) if contended(&error) => false,
             Err(error) => return Err(error),
         };
         if !taken {
@@ -148,7 +161,7 @@ impl Vfs for StdVfs {
         }
         file.set_len(0)?;
         write!(file, "{}", std::process::id())?;
-        Ok(LockAttempt::Taken(Box::new(file)))
+        Ok(LockAttempt::Taken(Box::new((directory, file))))
     }
 
     fn holder(&self, dir: &Path) -> io::Result<Holder> {
@@ -196,7 +209,7 @@ impl Vfs for StdVfs {
         };
         let file = if donor.is_some() { fill()? } else { discard(&made, fill())? };
         std::fs::rename(&made, path)?;
-        sync_parent(path)?;
+        sync_parent_of_named(path)?;
         Ok(Arc::new(StdFile(file)))
     }
 
@@ -214,7 +227,7 @@ impl Vfs for StdVfs {
         };
         discard(&made, fill())?;
         std::fs::rename(&made, path)?;
-        sync_parent(path)
+        sync_parent_of_named(path)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
@@ -235,7 +248,7 @@ impl Vfs for StdVfs {
         };
         discard(&made, fill())?;
         std::fs::rename(&made, path)?;
-        sync_parent(path)
+        sync_parent_of_named(path)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

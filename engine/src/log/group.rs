@@ -159,7 +159,8 @@ impl Slot {
 
 /// A submitted commit: a future, or a thing to [`wait`](Ticket::wait) on. Needs no runtime.
 ///
-/// Dropping it gives up the answer, not the commit.
+/// Dropping it gives up the answer, not the commit. Its waker is called by the thread that leads the commits, in the middle of its work:
+/// it must not itself commit, sync or wait, as wakers of the usual runtimes do not.
 #[must_use = "dropping a ticket gives up the answer, not the commit"]
 pub struct Ticket {
     slot: Arc<Slot>,

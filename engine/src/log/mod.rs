@@ -29,7 +29,7 @@ pub(crate) use segments::{Listing, Segment, Segments, read_segment_header};
 
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
-    format::{FrameHeader, LogImage, SEGMENT_HEADER_LEN},
+    format::{FrameHeader, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
     options::{Durability, LogOptions},
     stats::{Counters, LogStats},
@@ -37,7 +37,7 @@ use crate::{
 };
 use bytes::Bytes;
 use group::Group;
-use segments::{RESERVE_BYTES, Spares, directory_of};
+use segments::{RESERVE_BYTES, Spares, directory_holding};
 use std::{
     cell::Cell,
     sync::{Arc, OnceLock},
@@ -61,6 +61,9 @@ pub(crate) trait Apply: Send + std::marker::Sync {
     fn restore(&self, image: Option<&LogImage>) -> Result<Lsn>;
     /// Changes the state: called once for each frame, in the order of LSNs, after it is durable (under `Interval`: written).
     fn apply(&self, frame: &Frame) -> Result<()>;
+    /// All that was durable is replayed, and nothing is written yet: says whether what the state needs is still there, given the oldest
+    /// segment and the frames that follow.
+    fn check(&self, oldest: &SegmentHeader, held_back: &[Frame]) -> Result<()>;
     /// The state now, as bytes: what a new segment begins with.
     fn image(&self) -> Vec<u8>;
     /// The log has stopped itself: no frame will come any more, and who waits for one must hear of it.
@@ -315,10 +318,11 @@ impl Log {
     }
 
     fn remove(&self, segment: &Segment) -> Result<()> {
-        let dir = directory_of(&self.dirs, segment.header.id);
         let mut spares = self.spares.lock();
-        let removed = match spares.next_name(&self.dirs, dir) {
-            Some(spare) => {
+        let spare = directory_holding(&self.dirs, segment)
+            .and_then(|dir| Some((dir, spares.next_name(&self.dirs, dir)?)));
+        let removed = match spare {
+            Some((dir, spare)) => {
                 self.dirs.vfs.retire(&segment.path, &spare).map(|()| spares.keep(dir, spare))
             }
             None => self.dirs.vfs.remove(&segment.path),
@@ -338,6 +342,12 @@ impl Log {
             };
             let Some(path) = path else { continue };
             let bytes = RESERVE_BYTES.min(self.options.segment_bytes_max);
+            // On a disk that is nearly full the reserve would take the room of the takes that are to drain it.
+            let wanted = bytes.saturating_mul(2).max(self.options.free_space_min_bytes);
+            let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);
+            if self.dirs.vfs.free_bytes(home).is_ok_and(|free| free < wanted) {
+                continue;
+            }
             match self
                 .dirs
                 .vfs
@@ -438,11 +448,6 @@ impl Log {
     /// The segment that `lsn` lies in, or will.
     pub(crate) fn segment_of_lsn(&self, lsn: Lsn) -> Option<SegmentId> {
         self.segments.lock().of_lsn(lsn).map(|segment| segment.header.id)
-    }
-
-    /// No LSN below this one is here.
-    pub(crate) fn oldest_lsn(&self) -> Lsn {
-        self.segments.lock().oldest().map_or(Lsn::default(), |segment| segment.header.first_lsn)
     }
 
     /// The oldest segment there is.

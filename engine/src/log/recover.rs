@@ -8,7 +8,9 @@ use super::{
     dirs::Directories,
     reader::{Found, SegmentReader},
     scan::{Scan, Start, scan},
-    segments::{Listing, Segment, Segments, Spares, create_segment},
+    segments::{
+        Listing, Segment, Segments, Spares, create_segment, directory_holding, directory_of,
+    },
     verdict::Verdict,
     writer::{Writer, append_frame, segment_head},
 };
@@ -25,7 +27,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// The identity of the log, drawn when it was made: with an event's sequence, an id of the event for ever.
+    /// The identity of the log, drawn when it was made: with an event's sequence it names a durable event for ever.
     pub log_id: [u8; 16],
     /// True if there was nothing: a new log. If there should have been something, its disk may not be mounted.
     pub new: bool,
@@ -100,13 +102,16 @@ pub(crate) fn open(
         next_item = frame.header.next_item();
         replay(frame)
     })?;
+    if let Some(oldest) = segments.oldest() {
+        apply.check(&oldest.header, &scan.held_back).map_err(|error| error.in_file(&dirs.home))?;
+    }
     for path in temporary {
         dirs.vfs.remove(&path).map_err(|error| {
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
     }
     let mut spares = Spares::new(spares, spare_number);
-    let header = next_header(&*dirs.vfs, &segments, &scan, next_item);
+    let header = next_header(&dirs, &segments, &scan, next_item);
     let (head, frames) = head_of(&header, &scan, apply.image(), dirs.vfs.wall_ms());
     let (segment, file) = create_segment(&dirs, &mut spares, &header, &head, true)?;
     for frame in &frames {
@@ -264,19 +269,32 @@ fn start_behind(
 /// The header of the segment that recovery makes. If nothing in the newest segment was vouched for, the new one takes its place:
 /// otherwise each crash would leave a segment behind.
 fn next_header(
-    vfs: &dyn Vfs,
+    dirs: &Directories,
     segments: &Segments,
     scan: &Scan,
     first_item: EventSeq,
 ) -> SegmentHeader {
     let first_lsn = scan.vouched.next();
+    // The name can be taken over only where it is: since the last open a directory may have joined.
+    let in_place = |newest: &Segment| {
+        directory_holding(dirs, newest) == Some(directory_of(dirs, newest.header.id))
+    };
     let id = match segments.newest() {
-        Some(newest) if newest.header.first_lsn == first_lsn => newest.header.id,
+        Some(newest) if newest.header.first_lsn == first_lsn && in_place(newest) => {
+            newest.header.id
+        }
         Some(newest) => newest.header.id.next(),
         None => SegmentId::new(1),
     };
     let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).saturating_add(1);
-    SegmentHeader { id, salt: vfs.random(), first_lsn, cut_lsn: scan.vouched, first_item, epoch }
+    SegmentHeader {
+        id,
+        salt: dirs.vfs.random(),
+        first_lsn,
+        cut_lsn: scan.vouched,
+        first_item,
+        epoch,
+    }
 }
 
 /// The head of the new segment, and the frames in it that were held back, at their new places.

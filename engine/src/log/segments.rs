@@ -293,6 +293,11 @@ pub(crate) fn directory_of(dirs: &Directories, id: SegmentId) -> usize {
     usize::try_from(id.get() % dirs.data.len().max(1) as u64).unwrap_or_default()
 }
 
+/// Which data directory `segment` lies in. Not always the one that [`directory_of`] names: a directory may have joined since.
+pub(crate) fn directory_holding(dirs: &Directories, segment: &Segment) -> Option<usize> {
+    dirs.data.iter().position(|dir| segment.path.parent() == Some(dir))
+}
+
 /// Makes the segment of `header` in its directory, over a spare if one can be had.
 ///
 /// # Errors

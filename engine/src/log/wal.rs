@@ -1,12 +1,12 @@
 //! The log alone, as a write-ahead log: records in, in one order, durable; the state they make is the user's.
 
 use super::{
-    Apply, Cursor, Directories, Frame, ImageSource, Listing, Log, RecoveryReport, Request, Step,
-    Ticket, group::Committed,
+    Apply, Cursor, Directories, Frame, Listing, Log, RecoveryReport, Request, Step, Ticket,
+    group::Committed,
 };
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
-    format::{Fields, Kind, LogImage, SEGMENT_HEADER_LEN},
+    format::{Fields, Kind, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{FramePtr, Lsn},
     io::{StdVfs, Vfs},
     options::WalOptions,
@@ -58,7 +58,6 @@ pub struct WalRecord {
 /// ```
 pub struct Wal {
     log: Arc<Log>,
-    owner: Arc<Released>,
     record_bytes_max: u64,
     report: RecoveryReport,
 }
@@ -81,17 +80,36 @@ impl Apply for Released {
 
     fn apply(&self, frame: &Frame) -> Result<()> {
         if frame.header.kind == Kind::RELEASE {
-            let released = Fields::new(&frame.body)
-                .u64()
-                .ok_or_else(|| Error::corrupt("a release frame is too short"))?;
-            self.0.fetch_max(released, Ordering::AcqRel);
+            self.0.fetch_max(released_by(frame)?, Ordering::AcqRel);
         }
         Ok(())
+    }
+
+    fn check(&self, oldest: &SegmentHeader, held_back: &[Frame]) -> Result<()> {
+        let mut released = self.0.load(Ordering::Acquire);
+        for frame in held_back.iter().filter(|frame| frame.header.kind == Kind::RELEASE) {
+            released = released.max(released_by(frame)?);
+        }
+        if released >= oldest.first_lsn.previous().get() {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!(
+            "@J: the records from {} to {} are gone, though they were not released",
+            released + 1,
+            oldest.first_lsn.previous()
+        )))
     }
 
     fn image(&self) -> Vec<u8> {
         self.0.load(Ordering::Acquire).to_le_bytes().to_vec()
     }
+}
+
+/// Up to which LSN a release frame releases: never beyond itself, whatever it says.
+fn released_by(frame: &Frame) -> Result<u64> {
+    let released = Fields::new(&frame.body).u64();
+    let released = released.ok_or_else(|| Error::corrupt("a release frame is too short"))?;
+    Ok(released.min(frame.header.lsn.get()))
 }
 
 impl Wal {
@@ -136,25 +154,10 @@ impl Wal {
                 }
             },
         )?;
-        let wal = Self { log, owner, record_bytes_max: options.record_bytes_max, report };
-        wal.check_nothing_unreleased_is_gone()?;
+        let wal = Self { log, record_bytes_max: options.record_bytes_max, report };
         wal.log.start_committer()?;
         wal.log.make_reserves()?;
         Ok(wal)
-    }
-
-    fn check_nothing_unreleased_is_gone(&self) -> Result<()> {
-        let released = self.owner.0.load(Ordering::Acquire);
-        let first = self.log.oldest_lsn();
-        if self.report.image != ImageSource::Nothing && released < first.previous().get() {
-            let what = format!(
-                "@J: the records from {} to {} are gone, though they were not released",
-                released + 1,
-                first.previous()
-            );
-            return Err(Error::corrupt(what).in_file(&self.log.dirs().home));
-        }
-        Ok(())
     }
 
     /// What the open found and did.
@@ -241,15 +244,18 @@ impl Wal {
         })
     }
 
-    /// Says that records below `lsn` are no longer needed: durable on return, and their space is given back by whole segments.
+    /// Says that records below `lsn` are no longer needed: durable on return, and their space is given back by whole segments. What is
+    /// not written yet cannot be released: an LSN beyond the end means all that is there.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     pub fn release_before(&self, lsn: Lsn) -> Result<(), CommitError> {
         let request = Request::new(Kind::RELEASE, 0, framed(&lsn.previous().get().to_le_bytes()));
         let slot = self.log.submit(request);
-        self.log.wait(&slot)?;
-        match self.log.segment_of_lsn(lsn) {
+        let released = self.log.wait(&slot)?;
+        // Under `Interval` it is only written by now, and what it releases must not go before it is durable (rule S1).
+        self.log.sync().map_err(CommitError::Unknown)?;
+        match self.log.segment_of_lsn(lsn.min(released.lsn)) {
             Some(keep) => self.log.retain_from(keep).map(drop).map_err(CommitError::Unknown),
             None => Ok(()),
         }

@@ -15,7 +15,12 @@ use crate::{
     options::Durability,
 };
 use bytes::Bytes;
-use std::{io::IoSlice, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io::{self, IoSlice},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Under `Interval`: what is written and not synced stays below this, so that a power cut loses at most as much, and recovery holds at
 /// most as much in memory.
@@ -92,6 +97,8 @@ impl Writer {
             let count = self.fitting(log, flight);
             if count == 0 {
                 self.rotate_for(log, flight)?;
+                // The next segment may lie on another disk.
+                self.refuse_puts_on_a_full_disk(log, flight);
             } else {
                 self.write(log, flight, count)?;
             }
@@ -123,17 +130,16 @@ impl Writer {
             (lsn, item) = (lsn.next(), header.next_item());
             headers.push(header);
         }
-        let mut slices: Vec<IoSlice<'_>> = flight
+        let slices: Vec<IoSlice<'_>> = flight
             .frames()
             .iter()
             .take(count)
             .map(|waiting| IoSlice::new(waiting.request.buffer()))
             .collect();
         let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
-        let fill = self.fill_behind(bytes, log.options.segment_bytes_max);
-        slices.push(IoSlice::new(fill));
         let started = log.dirs.vfs.monotonic();
-        self.file.write_at(self.offset, &slices, sync).map_err(|error| {
+        let filled = self.write_with_fill(&slices, bytes, sync, log.options.segment_bytes_max);
+        let filled = filled.map_err(|error| {
             Error::io("cannot write a group of commits", &self.path, error)
                 .at(self.offset)
                 .of_lsn(self.next_lsn)
@@ -149,7 +155,7 @@ impl Writer {
         let mut offset = self.offset;
         (self.next_lsn, self.next_item) = (lsn, item);
         self.offset += bytes;
-        self.file_len = self.file_len.max(self.offset + fill.len() as u64);
+        self.file_len = self.file_len.max(self.offset + filled);
         if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
             self.sync()?;
         }
@@ -162,6 +168,31 @@ impl Writer {
             self.apply_first(log, flight, header, ptr, durable)?;
         }
         Ok(())
+    }
+
+    /// Writes a group at the end, with the fill behind it if there is to be one; answers how long that is. Where the disk has no room
+    /// for the fill the same bytes are written again without it, which changes nothing of them: not a second try of a sync.
+    fn write_with_fill(
+        &self,
+        slices: &[IoSlice<'_>],
+        bytes: u64,
+        sync: Sync,
+        segment_bytes_max: u64,
+    ) -> io::Result<u64> {
+        let fill = self.fill_behind(bytes, segment_bytes_max);
+        if !fill.is_empty() {
+            let with_fill: Vec<IoSlice<'_>> =
+                slices.iter().copied().chain([IoSlice::new(fill)]).collect();
+            match self.file.write_at(self.offset, &with_fill, Sync::No) {
+                Ok(()) if sync == Sync::Data => {
+                    return self.file.sync().map(|()| fill.len() as u64);
+                }
+                Ok(()) => return Ok(fill.len() as u64),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.file.write_at(self.offset, slices, sync).map(|()| 0)
     }
 
     /// The zeros to write behind a group of `bytes`: see [`FILL_BYTES`].
@@ -278,6 +309,7 @@ impl Writer {
         self.file = file;
         self.offset = head.len() as u64;
         self.head_len = self.offset;
+        self.last_kind = Kind::IMAGE;
         self.file_len = file_len;
         self.free_space = None;
         log.set_end(FramePtr { segment: header.id, offset: self.offset });
@@ -321,7 +353,8 @@ impl Writer {
     /// Poisons the log.
     pub(crate) fn vouch(&mut self, log: &Log) -> Result<()> {
         self.sync()?;
-        if self.last_kind == Kind::VOUCH || self.offset == self.head_len {
+        // Nothing since the last one, or since the segment was made: its header vouches for what lies before it.
+        if matches!(self.last_kind, Kind::VOUCH | Kind::IMAGE) {
             return Ok(());
         }
         let left = BLOCK_BYTES - self.offset % BLOCK_BYTES;

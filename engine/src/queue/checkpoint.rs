@@ -32,26 +32,25 @@ struct Kept {
     image: LogImage,
 }
 
-/// Generation, path and content of each checkpoint file, newest first.
-///
-/// # Errors
-/// `Io`; what is wrong with a file's content is in its candidate.
+/// Generation, path and content of each checkpoint file, newest first; what is wrong with one is in its candidate.
 pub(crate) fn read_checkpoints(
     vfs: &dyn Vfs,
     files: BTreeMap<u64, PathBuf>,
-) -> Result<Vec<(u64, Candidate)>> {
+) -> Vec<(u64, Candidate)> {
     let read = |(generation, path): (u64, PathBuf)| {
+        // One that cannot be read is as good as damaged: an older one, or an image in the log, serves (@I).
         let bytes = read_all(vfs, &path, CHECKPOINT_BYTES_MAX)
-            .map_err(|error| Error::io("cannot read the checkpoint", &path, error))?;
-        let image = checkpoint_from_bytes(&bytes).and_then(|(inside, image)| {
-            if inside == generation {
-                Ok(image)
-            } else {
-                Err(Error::corrupt(format!("the checkpoint says it is number {inside}")))
-            }
-        });
+            .map_err(|error| Error::corrupt(format!("the checkpoint cannot be read: {error}")));
+        let image =
+            bytes.and_then(|bytes| checkpoint_from_bytes(&bytes)).and_then(|(inside, image)| {
+                if inside == generation {
+                    Ok(image)
+                } else {
+                    Err(Error::corrupt(format!("the checkpoint says it is number {inside}")))
+                }
+            });
         let image = image.map_err(|error| error.in_file(&path));
-        Ok((generation, (path, image)))
+        (generation, (path, image))
     };
     files.into_iter().rev().map(read).collect()
 }
@@ -104,6 +103,14 @@ impl Checkpoints {
         self.generation = generation;
         self.kept.insert(0, Kept { path, image });
         self.spend_old();
+        let removed = self.remove_spent(vfs);
+        if let Some(keep) = self.first_segment_needed(log)? {
+            log.retain_from(keep)?;
+        }
+        removed
+    }
+
+    fn remove_spent(&mut self, vfs: &dyn Vfs) -> Result<()> {
         while let Some(path) = self.spent.last() {
             match vfs.remove(path) {
                 // One that is gone already is what we want.
@@ -113,10 +120,7 @@ impl Checkpoints {
                 _ => drop(self.spent.pop()),
             }
         }
-        match self.first_segment_needed(log)? {
-            Some(keep) => log.retain_from(keep).map(drop),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Rule S1: a segment is needed while it holds a frame newer than the *older* checkpoint, or an event that the *newest published*

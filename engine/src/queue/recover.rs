@@ -5,7 +5,7 @@ use super::{
     leases::Queue,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     io::Vfs,
     log::{Apply, Directories, Listing, Log, RecoveryReport},
     options::Options,
@@ -25,29 +25,20 @@ pub(crate) fn open(
 ) -> Result<(Arc<Log>, Checkpoints, RecoveryReport)> {
     let dirs = Directories::claim(vfs, home, &options.data_dirs)?;
     let mut listing = Listing::read(&dirs)?;
-    let candidates = read_checkpoints(&*dirs.vfs, std::mem::take(&mut listing.checkpoints))?;
+    let candidates = read_checkpoints(&*dirs.vfs, std::mem::take(&mut listing.checkpoints));
     let mut checkpoints = Checkpoints::new(home, &candidates);
     let candidates = candidates.into_iter().map(|(_, candidate)| candidate).collect();
-    let (log, report) =
+    let (log, mut report) =
         crate::log::open(dirs, listing, options.log_options(), candidates, owner, &mut |frame| {
             queue.apply(frame).map(drop)
         })?;
-    check_head(&log, queue)?;
-    // A restart must not depend on the next checkpoint: short lives would pile up segments (rule S3). A full disk is no reason not
-    // to open.
-    match log.durable_image().and_then(|image| checkpoints.publish(&log, image)) {
-        Err(error) if error.kind() != &crate::error::ErrorKind::DiskFull => Err(error),
-        _ => Ok((log, checkpoints, report)),
+    // A restart must not depend on the next checkpoint: short lives would pile up segments (rule S3). But a disk that takes no checkpoint
+    // is no reason not to open, as long as the log is well.
+    if let Err(error) = log.durable_image().and_then(|image| checkpoints.publish(&log, image)) {
+        if log.poisoned().is_some() {
+            return Err(error);
+        }
+        report.warnings.push(format!("the first checkpoint could not be made: {error}"));
     }
-}
-
-/// Rule S4: the oldest event owed lies in a segment that is there. Checked after the replay, because a later take may have freed one
-/// that is gone.
-fn check_head(log: &Log, queue: &Queue) -> Result<()> {
-    let (owed, head) = queue.with_state(|state| (state.owed(), state.head()));
-    if owed > 0 && log.segment_of_item(head).is_none() {
-        return Err(Error::corrupt(format!("@J: event {head} is owed, and its segment is gone"))
-            .in_file(&log.dirs().home));
-    }
-    Ok(())
+    Ok((log, checkpoints, report))
 }

@@ -1,0 +1,272 @@
+//! Bugs that were found, each as the story of how it was met.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests lay hands on the files of a closed channel"
+)]
+
+mod common;
+
+use common::sim::SimVfs;
+use fchannel::{Channel, Durability, Error, Lsn, Options, TakeLimit, Wal, WalOptions};
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Wake, Waker},
+};
+
+fn options(data: &[&PathBuf]) -> Options {
+    Options {
+        data_dirs: data.iter().map(|dir| (*dir).clone()).collect(),
+        segment_bytes_max: 64 << 10,
+        free_space_min_bytes: 0,
+        ..Options::default()
+    }
+}
+
+fn wal_options() -> WalOptions {
+    WalOptions { segment_bytes_max: 64 << 10, ..WalOptions::default() }
+}
+
+fn nothing(_: Lsn, _: u8, _: &[u8]) -> Result<(), Error> {
+    Ok(())
+}
+
+fn take_all(channel: &Channel) {
+    loop {
+        let take = channel.begin_take(TakeLimit::events(100)).unwrap();
+        if take.records().is_empty() {
+            return;
+        }
+        take.commit().unwrap();
+    }
+}
+
+/// Recovery takes over the name of a newest segment in which nothing was vouched for. With a directory more, that name belonged
+/// elsewhere: there were two of it, and the next open was refused.
+#[test]
+fn a_directory_joins_while_the_newest_segment_is_empty() {
+    let root = tempfile::tempdir().unwrap();
+    let [home, one, two] = ["home", "one", "two"].map(|name| root.path().join(name));
+    Channel::open(&home, options(&[&one])).unwrap().close().unwrap();
+    let channel = Channel::open(&home, options(&[&one, &two])).unwrap();
+    for _ in 0..10 {
+        channel.put(b"event").unwrap();
+    }
+    channel.close().unwrap();
+    assert_eq!(Channel::open(&home, options(&[&one, &two])).unwrap().stats().events, 10);
+}
+
+/// A spent segment was renamed to a spare of the directory that its id names today. It lay in another one, on another disk.
+#[test]
+fn segments_go_where_they_lie_after_a_directory_joined() {
+    let root = tempfile::tempdir().unwrap();
+    let [home, one, two] = ["home", "one", "two"].map(|name| root.path().join(name));
+    let channel = Channel::open(&home, options(&[&one])).unwrap();
+    for _ in 0..400 {
+        channel.put(&[7; 1000]).unwrap();
+    }
+    channel.close().unwrap();
+    let names = |dir: &Path| -> Vec<String> {
+        let names = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("seg-") || name.starts_with("spare-")).collect()
+    };
+    let before = names(&one).len();
+    let channel = Channel::open(&home, options(&[&one, &two])).unwrap();
+    take_all(&channel);
+    for _ in 0..3 {
+        channel.put(b"event").unwrap();
+        channel.checkpoint().unwrap();
+    }
+    assert!(names(&one).len() < before, "{:?}", names(&one));
+    assert!(names(&two).len() <= 3, "its own segment and spares: {:?}", names(&two));
+    channel.close().unwrap();
+    assert_eq!(Channel::open(&home, options(&[&one, &two])).unwrap().stats().events, 3);
+}
+
+/// "Release everything" named an LSN beyond the end: records appended later were taken for released.
+#[test]
+fn what_is_not_written_yet_cannot_be_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = Wal::open(dir.path(), wal_options(), nothing).unwrap();
+    wal.append(1, b"old").unwrap();
+    wal.release_before(Lsn::new(u64::MAX)).unwrap();
+    for record in [b"three", b"fours"] {
+        assert!(wal.append(1, record).unwrap().durable);
+    }
+    wal.close().unwrap();
+    for _ in 0..3 {
+        let mut replayed = Vec::new();
+        let wal = Wal::open(dir.path(), wal_options(), |_, _, body| {
+            replayed.push(body.to_vec());
+            Ok(())
+        });
+        wal.unwrap().close().unwrap();
+        assert!(replayed.ends_with(&[b"three".to_vec(), b"fours".to_vec()]), "{replayed:?}");
+    }
+}
+
+/// Under `Interval` the segments were removed, durably, on the word of a release that was only written. A power cut took that back.
+#[test]
+fn a_release_is_durable_before_what_it_releases_goes() {
+    for seed in 0..20 {
+        let world = SimVfs::new(seed);
+        let durability = Durability::Interval { sync_interval_ms: 1000 };
+        let options = WalOptions { durability, ..wal_options() };
+        let open =
+            || Wal::open_on(Arc::new(world.clone()), Path::new("/wal"), options.clone(), nothing);
+        let wal = open().unwrap();
+        let last = (0..200).map(|_| wal.append(1, &[7; 1000]).unwrap().lsn).max().unwrap();
+        wal.release_before(last).unwrap();
+        world.power_cut();
+        drop(wal);
+        world.power_cut();
+        open().unwrap();
+    }
+}
+
+/// The lock file was removed as a stale one: a second process opened the channel, and what the first one acknowledged was void.
+#[test]
+fn a_lock_file_that_is_removed_lets_nobody_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    channel.put(b"before").unwrap();
+    fs::remove_file(dir.path().join("in_use.lock")).unwrap();
+    assert!(Channel::open(dir.path(), options(&[])).is_err());
+    channel.put(b"acknowledged").unwrap();
+    drop(channel);
+    assert_eq!(Channel::open(dir.path(), options(&[])).unwrap().stats().events, 2);
+}
+
+/// An open was refused, and had made a segment before it knew.
+#[test]
+fn a_refused_open_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = Wal::open(dir.path(), wal_options(), nothing).unwrap();
+    for _ in 0..200 {
+        wal.append(1, &[7; 1000]).unwrap();
+    }
+    wal.close().unwrap();
+    fs::remove_file(dir.path().join("seg-1")).unwrap();
+    let listing = || {
+        let entries = fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
+        let mut entries: Vec<_> =
+            entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().len())).collect();
+        entries.sort();
+        entries
+    };
+    let before = listing();
+    let error = Wal::open(dir.path(), wal_options(), nothing).unwrap_err();
+    assert!(error.to_string().contains("@J"), "{error}");
+    assert_eq!(listing(), before);
+}
+
+/// A checkpoint that could not be read at all refused the open, though an older one and the log itself served.
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    channel.put(b"event").unwrap();
+    channel.close().unwrap();
+    let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let newest =
+        entries.filter(|path| path.to_string_lossy().contains("checkpoint-")).max().unwrap();
+    fs::remove_file(&newest).unwrap();
+    fs::create_dir(&newest).unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    assert_eq!(channel.stats().events, 1);
+    assert_eq!(channel.recovery().images_passed_over.len(), 1);
+}
+
+/// Polls a `ready()` between the moment when a take is applied and the moment when its lease ends.
+struct Between {
+    ready: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    woken: Arc<Flag>,
+    pending: AtomicBool,
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+impl Wake for Between {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self.woken));
+        if let Some(ready) = self.ready.lock().unwrap().as_mut() {
+            let is_pending = ready.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+            self.pending.store(is_pending, SeqCst);
+        }
+    }
+}
+
+/// Who looked for events while a take was being applied saw fewer than there were, and nobody told it afterwards.
+#[test]
+fn ready_does_not_sleep_on_events_while_a_take_is_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { capacity_events: 10, transaction_events_max: 10, ..options(&[]) };
+    let channel = Channel::open(dir.path(), options).unwrap();
+    for _ in 0..10 {
+        channel.put(b"event").unwrap();
+    }
+    let take = channel.begin_take(TakeLimit::events(5)).unwrap();
+    let other = channel.clone();
+    let between = Arc::new(Between {
+        ready: Mutex::new(Some(Box::pin(async move { other.ready().await }))),
+        woken: Arc::new(Flag(AtomicBool::new(false))),
+        pending: AtomicBool::new(false),
+    });
+    // Room comes back when the take is applied: that wakes `between` in the middle of it.
+    let mut room = Box::pin(channel.reserve(1));
+    let waker = Waker::from(Arc::clone(&between));
+    assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    take.commit().unwrap();
+    assert!(!between.pending.load(SeqCst) || between.woken.0.load(SeqCst), "five events wait");
+}
+
+/// The closure that writes an event panicked, and half an event stayed in the transaction.
+#[test]
+fn half_an_event_does_not_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    let mut put = channel.begin_put();
+    put.push(b"a").unwrap();
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        put.push_with(|buffer| {
+            buffer.extend_from_slice(b"half");
+            panic!("on purpose");
+        })
+    }));
+    assert!(unwound.is_err());
+    put.push(b"b").unwrap();
+    put.commit().unwrap();
+    let take = channel.begin_take(TakeLimit::events(9)).unwrap();
+    let bodies: Vec<&[u8]> = take.records().iter().map(|record| record.payload.as_ref()).collect();
+    assert_eq!(bodies, [b"a", b"b"]);
+}
+
+/// Each transaction kept below the limit of the marks, and all of them together did not.
+#[test]
+fn marks_of_several_transactions_stay_small_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    let value = vec![7; 700 << 10];
+    let mut open: Vec<_> = (0..3).map(|_| channel.begin_put()).collect();
+    for (put, key) in open.iter_mut().zip(0u8..) {
+        put.set_mark(&[key], &value).unwrap();
+    }
+    let committed = open.into_iter().filter_map(|put| put.commit().ok()).count();
+    assert_eq!(committed, 1);
+    assert_eq!(channel.marks().len(), 1);
+}
