@@ -122,6 +122,10 @@ pub trait Channel: Send + Sync {
     fn limits(&self) -> ChannelLimits;
     /// How full it is now.
     fn level(&self) -> ChannelLevel;
+    /// Resolves, with the reason, once the channel has stopped itself for good: only a restart of the agent helps then. Most never do.
+    fn failed(&self) -> BoxFuture<'_, String> {
+        Box::pin(std::future::pending())
+    }
     /// Settles what is in flight and releases everything. Called once, after all sources and sinks have ended.
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>>;
 }

@@ -123,3 +123,32 @@ fn a_killed_agent_loses_nothing() {
     assert_eq!(next, written, "every line was delivered");
     assert!(torn <= KILLS + 1);
 }
+
+/// A disk error stopped the channel, and the agent waited for ever, then said that it had stopped as ordered. A limit on the size of files
+/// stands for the disk error.
+#[test]
+fn an_agent_whose_channel_has_stopped_itself_ends_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = format!(
+        "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
+         a1.sources.r1.type = seq\na1.sources.r1.batchSize = 100\na1.sources.r1.channels = c1\n\
+         a1.channels.c1.type = file\na1.channels.c1.checkpointDir = {0}/ck\na1.channels.c1.dataDirs = {0}/data\n\
+         a1.channels.c1.minimumRequiredSpace = 1048576\n\
+         a1.sinks.k1.type = null\na1.sinks.k1.channel = c1\n",
+        dir.path().display()
+    );
+    std::fs::write(dir.path().join("a1.conf"), conf).unwrap();
+    // SIGXFSZ is ignored, so that a write beyond 4 MiB fails with EFBIG.
+    let mut agent = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" agent -n a1 -f \"$1\""])
+        .arg(env!("CARGO_BIN_EXE_fchannel"))
+        .arg(dir.path().join("a1.conf"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = String::new();
+    std::io::Read::read_to_string(&mut agent.stderr.take().unwrap(), &mut log).unwrap();
+    assert_eq!(agent.wait().unwrap().code(), Some(1), "{log}");
+    assert!(log.contains("the agent ends, and a restart recovers"), "{log}");
+}

@@ -12,6 +12,7 @@ use crate::{
 use bytes::Bytes;
 use fchannel::{Durability, ErrorKind, Event, Options, TakeTransaction};
 use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 const I32_MAX: i64 = i32::MAX as i64;
 /// Flume cuts larger values to this one.
@@ -89,6 +90,7 @@ pub(super) fn directories(settings: &Settings) -> Result<(PathBuf, Vec<PathBuf>)
 
 struct FileChannel {
     channel: fchannel::Channel,
+    failure: Arc<Failure>,
     name: Arc<str>,
     keep_alive: Duration,
     limits: ChannelLimits,
@@ -107,7 +109,8 @@ fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, Compon
         .map_err(|error| ComponentError(error.to_string()))?;
     let name = Arc::clone(settings.name());
     log_recovery(&name, &channel);
-    Ok(Arc::new(FileChannel { channel, name, keep_alive, limits }))
+    let failure = Arc::new(Failure(watch::Sender::new(None)));
+    Ok(Arc::new(FileChannel { channel, failure, name, keep_alive, limits }))
 }
 
 /// The engine's options for the keys of a conf, but for the directories.
@@ -170,6 +173,24 @@ fn log_recovery(name: &Arc<str>, channel: &fchannel::Channel) {
     );
 }
 
+/// Whether the engine's channel has stopped itself: looked at when a call fails.
+struct Failure(watch::Sender<Option<String>>);
+
+impl Failure {
+    fn look(&self, channel: &fchannel::Channel) {
+        if let Some(poison) = channel.poisoned() {
+            self.0.send_replace(Some(poison.to_string()));
+        }
+    }
+
+    async fn seen(&self) -> String {
+        let mut receiver = self.0.subscribe();
+        // The sender is in this very object: there is no error to wait for.
+        let seen = receiver.wait_for(Option::is_some).await.ok();
+        seen.and_then(|why| why.clone()).unwrap_or_default()
+    }
+}
+
 impl FileChannel {
     /// `batch` as a transaction of the engine.
     fn transaction(&self, batch: &PutBatch) -> Result<fchannel::PutTransaction, PutError> {
@@ -226,7 +247,7 @@ fn not_committed(error: fchannel::CommitError) -> PutError {
 impl Channel for FileChannel {
     fn put<'a>(&'a self, batch: &'a mut PutBatch) -> BoxFuture<'a, Result<(), PutError>> {
         Box::pin(async move {
-            self.commit(batch).await?;
+            self.commit(batch).await.inspect_err(|_| self.failure.look(&self.channel))?;
             batch.events.clear();
             batch.marks.clear();
             Ok(())
@@ -244,6 +265,7 @@ impl Channel for FileChannel {
     fn taker(&self) -> Box<dyn Taker> {
         Box::new(FileTaker {
             channel: self.channel.clone(),
+            failure: Arc::clone(&self.failure),
             name: Arc::clone(&self.name),
             raw_seen: false,
         })
@@ -256,6 +278,10 @@ impl Channel for FileChannel {
     fn level(&self) -> ChannelLevel {
         let stats = self.channel.stats();
         ChannelLevel { events: stats.events, leased: stats.leased }
+    }
+
+    fn failed(&self) -> BoxFuture<'_, String> {
+        Box::pin(self.failure.seen())
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
@@ -272,6 +298,7 @@ impl Channel for FileChannel {
 
 struct FileTaker {
     channel: fchannel::Channel,
+    failure: Arc<Failure>,
     name: Arc<str>,
     /// Payloads that are no events were seen, and said so once.
     raw_seen: bool,
@@ -305,8 +332,10 @@ impl Taker for FileTaker {
             bytes,
         };
         Box::pin(async move {
-            let take =
-                self.channel.begin_take(limit).map_err(|error| ChannelError(error.to_string()))?;
+            let take = self.channel.begin_take(limit).map_err(|error| {
+                self.failure.look(&self.channel);
+                ChannelError(error.to_string())
+            })?;
             if take.records().is_empty() {
                 return Ok(None);
             }

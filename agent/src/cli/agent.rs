@@ -107,6 +107,7 @@ fn log(diagnostics: &Diagnostics) {
 fn start(config: AgentConfig, args: &AgentArgs) -> ExitCode {
     let options = RunOptions { grace: args.grace, ..RunOptions::default() };
     match runtime::run(config, options) {
+        Ok(Ended { failed, .. }) if !failed.is_empty() => Exit::Failed.into(),
         Ok(Ended { stuck, .. }) if stuck.is_empty() => Exit::Done.into(),
         Ok(_) => Exit::TimedOut.into(),
         Err(error) => {

@@ -11,7 +11,7 @@ mod supervisor;
 use crate::component::{ComponentError, Stop, StopSender};
 use crate::config::AgentConfig;
 use build::Built;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 use supervisor::Group;
 use tokio::{runtime::Handle, time::Instant};
 
@@ -44,6 +44,8 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// Components that had not ended when the grace was over. Empty: everything was stopped in order.
     pub stuck: Vec<Arc<str>>,
+    /// Channels that stopped themselves or did not close in order, and why. What they acknowledged is safe; a restart recovers it.
+    pub failed: Vec<String>,
 }
 
 /// Runs an agent until it is told to stop.
@@ -74,21 +76,29 @@ async fn run_inside(config: AgentConfig, options: RunOptions) -> Result<Ended, C
         // Opening a channel may take its time. It can be broken off like a crash: that is what channels are made for.
         signal = orders.first() => {
             tracing::info!(%agent, signal, "agent stopped while it was opening its channels");
-            return Ok(Ended { signal, stuck: Vec::new() });
+            return Ok(Ended { signal, stuck: Vec::new(), failed: Vec::new() });
         }
     };
     let running = Running::start(built, (stop_sources, sources_stopped), &options)?;
     tracing::info!(%agent, "agent started");
-    let signal = orders.first().await;
+    let (signal, stopped_itself) = tokio::select! {
+        signal = orders.first() => (signal, None),
+        // Without its channel an agent would only wait. It ends, so that whoever looks after it starts it again.
+        why = running.first_failure() => (None, Some(why)),
+    };
+    if let Some(why) = &stopped_itself {
+        tracing::error!(%agent, "{why}; the agent ends, and a restart recovers what was acknowledged");
+    }
     orders.exit_at_the_next();
     tracing::info!(%agent, signal, grace_s = options.grace.as_secs(), "agent stopping");
-    let stuck = running.stop(options.grace).await;
-    if stuck.is_empty() {
+    let mut ended = Ended { signal, ..running.stop(options.grace).await };
+    ended.failed.extend(stopped_itself);
+    if ended.stuck.is_empty() {
         tracing::info!(%agent, "agent stopped");
     } else {
-        tracing::error!(%agent, ?stuck, "agent stopped, these components did not end in time");
+        tracing::error!(%agent, stuck = ?ended.stuck, "agent stopped, these components did not end in time");
     }
-    Ok(Ended { signal, stuck })
+    Ok(ended)
 }
 
 /// Builds on a thread of its own: recovering a channel blocks.
@@ -138,21 +148,38 @@ impl Running {
     }
 
     /// Half of the grace is for the sources, a third for the sinks, the rest for the channels.
-    async fn stop(self, grace: Duration) -> Vec<Arc<str>> {
+    async fn stop(self, grace: Duration) -> Ended {
         let start = Instant::now();
         self.stop_sources.stop();
         let mut stuck = self.sources.ended(start + grace / 2).await;
         self.stop_sinks.stop();
         stuck.extend(self.sinks.ended(start + grace * 5 / 6).await);
+        let mut failed = Vec::new();
         for channel in self.channels {
             match tokio::time::timeout_at(start + grace, channel.channel.close()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::error!(channel = %channel.name, %error, "channel did not close in order");
+                    failed.push(format!("channel {}: {error}", channel.name));
                 }
                 Err(_) => stuck.push(channel.name),
             }
         }
-        stuck
+        Ended { signal: None, stuck, failed }
+    }
+
+    /// Resolves when one of the channels has stopped itself.
+    async fn first_failure(&self) -> String {
+        let mut failures: Vec<_> =
+            self.channels.iter().map(|channel| (&channel.name, channel.channel.failed())).collect();
+        std::future::poll_fn(|cx| {
+            for (name, failure) in &mut failures {
+                if let Poll::Ready(why) = failure.as_mut().poll(cx) {
+                    return Poll::Ready(format!("channel {name}: {why}"));
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 }

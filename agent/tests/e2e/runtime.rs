@@ -22,7 +22,7 @@ fn seq_through_memory_comes_out_in_order() {
     );
     let running = Running::start(config);
     assert_eq!(bodies("in_order", 5000), numbers(5000));
-    assert_eq!(running.stop(), Ended { signal: None, stuck: Vec::new() });
+    assert_eq!(running.stop(), Ended { signal: None, stuck: Vec::new(), failed: Vec::new() });
 }
 
 #[test]
@@ -73,7 +73,10 @@ fn a_signal_stops_the_agent_in_order() {
         on_listening: Some(Arc::new(|_, _| kill_process(getpid(), Signal::TERM).unwrap())),
         ..RunOptions::default()
     };
-    assert_eq!(runtime::run(config, options), Ok(Ended { signal: Some(15), stuck: Vec::new() }));
+    assert_eq!(
+        runtime::run(config, options),
+        Ok(Ended { signal: Some(15), stuck: Vec::new(), failed: Vec::new() })
+    );
 }
 
 #[test]
