@@ -54,7 +54,7 @@ static KEYS: &[Key] = &[
     Key::new(
         "minimumRequiredSpace",
         whole(0, i64::MAX),
-        "Free bytes of the disk below which puts are refused, at least 1048576. Takes go on (Flume's do not), so a full channel drains.",
+        "Free bytes of the disk below which puts are refused, at least 1048576. Takes go on meanwhile (Flume's do not).",
     )
     .or("524288000"),
     Key::new(
