@@ -165,7 +165,7 @@ fn log_recovery(name: &Arc<str>, channel: &fchannel::Channel) {
     tracing::info!(
         channel = %name,
         events = channel.stats().events,
-        verdict = %report.verdict,
+        end = report.verdict.row().truth,
         replayed = report.frames_replayed,
         rewritten = report.frames_rewritten,
         took_ms = report.took.as_millis(),
@@ -235,10 +235,6 @@ fn refused(error: fchannel::Error) -> PutError {
 
 fn not_committed(error: fchannel::CommitError) -> PutError {
     match error {
-        // Room comes back when somebody else frees the disk: the source waits as for a full channel.
-        fchannel::CommitError::NotCommitted(error) if *error.kind() == ErrorKind::DiskFull => {
-            PutError::Full(error.to_string())
-        }
         fchannel::CommitError::NotCommitted(error) => PutError::Failed(error.to_string()),
         other => PutError::Unknown(other.to_string()),
     }
