@@ -515,11 +515,29 @@ impl Settings {
     /// Names the key if it is absent without a default, negative, or not a number.
     pub fn whole(&self, key: &str) -> Result<u64, ComponentError> {
         let value = self.required(key)?;
-        value.parse().map_err(|_| {
-            ComponentError(format!(
-                "{}: property `{key}` is not a whole number: {value}",
-                self.name
-            ))
+        // Signed, as the check reads it: `-0` is a number, too.
+        let number = value.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
+        number.ok_or_else(|| {
+            ComponentError(format!("{}: property `{key}` is not a whole number", self.name))
+        })
+    }
+
+    /// For a component that is about to be built: the first of the `problems` that keep it from that. A conf that was checked has none.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn sound(&self, problems: Vec<Problem>) -> Result<(), ComponentError> {
+        let fatal = problems.into_iter().find(|problem| !problem.is_of_host);
+        self.usable(fatal.map_or(Ok(()), Err))
+    }
+
+    /// As [`sound`](Self::sound), for a value that is made on the way.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn usable<T>(&self, value: Result<T, Problem>) -> Result<T, ComponentError> {
+        value.map_err(|Problem { key, message, .. }| {
+            ComponentError(format!("{}: property `{key}`: {message}", self.name))
         })
     }
 
@@ -557,8 +575,48 @@ pub struct Entry {
     pub keys: &'static [Key],
     /// The key that holds its batch size, to be checked against the channel's transaction capacity.
     pub batch_key: Option<&'static str>,
+    /// What the key table cannot say about its values. The component is built from the same rules: see [`Settings::sound`].
+    pub verify: Option<Verify>,
     /// How it is made.
     pub build: Build,
+}
+
+/// What is wrong with settings whose every value is one that the key table allows. It looks and changes nothing.
+pub type Verify = fn(&Settings) -> Vec<Problem>;
+
+/// Something that keeps a component from being built, or from working where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, without the component's prefix, whose value is to be changed or that is missing.
+    pub key: String,
+    /// Of a list, the name that is wrong.
+    pub name: Option<String>,
+    /// What is wrong or what is allowed, in half a sentence. Never a value: it could have come from a secret.
+    pub message: String,
+    /// The conf is fine, but the host is not ready for it: a warning.
+    pub is_of_host: bool,
+}
+
+impl Problem {
+    /// The value of `key` cannot be used.
+    #[must_use]
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), name: None, message: message.into(), is_of_host: false }
+    }
+
+    /// About one name of the list that the key holds.
+    #[must_use]
+    pub fn of_name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// As a warning: it may be right when the agent starts.
+    #[must_use]
+    pub const fn of_host(mut self) -> Self {
+        self.is_of_host = true;
+        self
+    }
 }
 
 /// How a component is made from its settings.
@@ -617,6 +675,8 @@ mod tests {
             Settings::new("r1", BTreeMap::from([("restart".to_owned(), "TRUE".to_owned())]), KEYS);
         assert_eq!(settings.whole("batchSize"), Ok(20));
         assert!(settings.flag("restart"));
+        let odd = BTreeMap::from([("batchSize".to_owned(), "-0".to_owned())]);
+        assert_eq!(Settings::new("r1", odd, KEYS).whole("batchSize"), Ok(0));
         assert!(
             settings.required("command").unwrap_err().0.contains("r1: required property `command`")
         );

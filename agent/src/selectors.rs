@@ -17,6 +17,7 @@ pub(crate) static REPLICATING: Entry = Entry {
         "Channels whose failure is logged and forgotten.",
     )],
     batch_key: None,
+    verify: None,
     build: Build::Selector(replicating),
 };
 
@@ -28,7 +29,7 @@ fn replicating(settings: &Settings, parts: &Parts) -> Result<Box<dyn Selector>, 
         let index =
             parts.channels.iter().position(|channel| **channel == *name).ok_or_else(|| {
                 ComponentError(format!(
-                    "{}: `optional` names {name}, which is not a channel of this source",
+                    "{}: `optional` names what is not a channel of this source",
                     settings.name()
                 ))
             })?;
@@ -72,10 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_channel_that_is_not_the_sources_is_named() {
+    fn an_optional_channel_that_is_not_the_sources_is_refused() {
         let error = replicating(&settings(&REPLICATING, &[("optional", "c9")]), &Parts::default())
             .err()
             .unwrap();
-        assert!(error.0.contains("c9"), "{error}");
+        assert!(error.0.contains("`optional`") && !error.0.contains("c9"), "{error}");
     }
 }

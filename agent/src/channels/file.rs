@@ -4,14 +4,14 @@
 use crate::{
     component::{
         Batch, BoxFuture, Build, Channel, ChannelError, ChannelLevel, ChannelLimits, CommitError,
-        ComponentError, Entry, Key, KeyKind, Parts, PutBatch, PutError, Settings, TakeLimit, Taken,
-        Taker,
+        ComponentError, Entry, Key, KeyKind, Parts, Problem, PutBatch, PutError, Settings,
+        TakeLimit, Taken, Taker,
     },
     text::paths::expand_home,
 };
 use bytes::Bytes;
 use fchannel::{Durability, ErrorKind, Event, Options, TakeTransaction};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 const I32_MAX: i64 = i32::MAX as i64;
@@ -35,6 +35,7 @@ pub(crate) static ENTRY: Entry = Entry {
     doc: "Keeps events on disk: what a put commit acknowledged survives a crash of the process and of the machine.",
     keys: KEYS,
     batch_key: None,
+    verify: Some(verify),
     build: Build::Channel(build),
 };
 
@@ -96,7 +97,16 @@ struct FileChannel {
     limits: ChannelLimits,
 }
 
+fn verify(settings: &Settings) -> Vec<Problem> {
+    let data = directories(settings).map(|(_, data)| data).unwrap_or_default();
+    let mut known = BTreeSet::new();
+    let is_double = !data.into_iter().all(|dir| known.insert(dir));
+    let double = is_double.then(|| Problem::new("dataDirs", "a directory is named twice"));
+    double.into_iter().collect()
+}
+
 fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, ComponentError> {
+    settings.sound(verify(settings))?;
     let (home, data_dirs) = directories(settings)?;
     let options = Options { data_dirs, ..options(settings)? };
     let limits = ChannelLimits {

@@ -46,6 +46,7 @@ pub(crate) static ENTRY: Entry = Entry {
         .or("20"),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Channel(build),
 };
 

@@ -43,10 +43,15 @@ pub const TRANSACTION_TOO_LARGE: &str = "FC1107";
 pub const UNUSED: &str = "FC1108";
 /// Two channels keep their files in one directory.
 pub const SHARED_DIRECTORY: &str = "FC1112";
+/// Two sources keep their positions in one file.
+pub const SHARED_POSITIONS: &str = "FC1113";
 /// A source without a channel.
 pub const SOURCE_WITHOUT_CHANNEL: &str = "FC1114";
 /// A sink without a channel, or with several.
 pub const SINK_WITHOUT_CHANNEL: &str = "FC1115";
+
+/// The host does not have what the conf names: the agent starts, and waits for it.
+pub const HOST_NOT_READY: &str = "FC1201";
 
 /// A type that this build does not have.
 pub const NOT_AVAILABLE: &str = "FC1310";

@@ -18,6 +18,7 @@ pub(crate) static ENTRY: Entry = Entry {
             .or("false"),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Interceptor(build),
 };
 

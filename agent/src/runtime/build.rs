@@ -102,11 +102,17 @@ fn at<E: std::fmt::Display>(
 }
 
 impl Built {
-    /// Opens the channels and builds the rest; on an error the channels are closed again.
+    /// Builds everything, then opens the channels; on an error those that are open are closed again. Only opening a channel leaves a trace
+    /// on the disk: an agent that cannot be built leaves none.
     pub(super) async fn new(config: AgentConfig, stop: &Stop) -> Result<Self, ComponentError> {
+        let sinks = each(&config.sinks, |sink| LooseSink::new(&config, sink))?;
+        let sources = each(&config.sources, |source| LooseSource::new(&config, source))?;
         let mut channels = Vec::new();
-        let built = Self::open(&config, &mut channels)
-            .and_then(|()| Ok((sinks(&config, &channels)?, sources(&config, &channels, stop)?)));
+        let built = Self::open(&config, &mut channels).and_then(|()| {
+            let sinks = sinks.into_iter().map(|sink| sink.connect(&channels));
+            let sources = sources.into_iter().map(|source| source.connect(&channels, stop));
+            Ok((sinks.collect::<Result<_, _>>()?, sources.collect::<Result<_, _>>()?))
+        });
         match built {
             Ok((sinks, sources)) => Ok(Self { channels, sinks, sources }),
             Err(error) => {
@@ -131,6 +137,13 @@ impl Built {
     }
 }
 
+fn each<T, U>(
+    items: &[T],
+    build: impl FnMut(&T) -> Result<U, ComponentError>,
+) -> Result<Vec<U>, ComponentError> {
+    items.iter().map(build).collect()
+}
+
 fn parts(config: &AgentConfig, channels: &[Arc<str>]) -> Parts {
     Parts { agent: Arc::clone(&config.name), channels: channels.to_vec() }
 }
@@ -142,59 +155,71 @@ fn find(channels: &[BuiltChannel], name: &Arc<str>) -> Result<Arc<dyn Channel>, 
         .ok_or_else(|| ComponentError(format!("there is no channel {name}")))
 }
 
-fn sinks(
-    config: &AgentConfig,
-    channels: &[BuiltChannel],
-) -> Result<Vec<BuiltSink>, ComponentError> {
-    let build = |SinkConfig { component, channel }: &SinkConfig| {
+/// A sink whose channel is not open yet.
+struct LooseSink {
+    recipe: Recipe,
+    channel: Arc<str>,
+    first: Box<dyn Sink>,
+}
+
+impl LooseSink {
+    fn new(config: &AgentConfig, sink: &SinkConfig) -> Result<Self, ComponentError> {
+        let SinkConfig { component, channel } = sink;
         let recipe = Recipe { config: component.clone(), parts: parts(config, &[]) };
         let first = recipe.sink().map_err(at("sink", &component.name))?;
-        let channel = find(channels, channel).map_err(at("sink", &component.name))?;
-        Ok(BuiltSink { recipe, channel, first })
-    };
-    config.sinks.iter().map(build).collect()
-}
-
-fn sources(
-    config: &AgentConfig,
-    channels: &[BuiltChannel],
-    stop: &Stop,
-) -> Result<Vec<BuiltSource>, ComponentError> {
-    let build = |source: &SourceConfig| {
-        let name = &source.component.name;
-        build_source(config, source, channels, stop).map_err(at("source", name))
-    };
-    config.sources.iter().map(build).collect()
-}
-
-fn build_source(
-    config: &AgentConfig,
-    source: &SourceConfig,
-    channels: &[BuiltChannel],
-    stop: &Stop,
-) -> Result<BuiltSource, ComponentError> {
-    let recipe = |component: &ComponentConfig| Recipe {
-        config: component.clone(),
-        parts: parts(config, &source.channels),
-    };
-    if source.channels.len() > u64::BITS as usize {
-        return Err(ComponentError(format!("more than {} channels", u64::BITS)));
+        Ok(Self { recipe, channel: Arc::clone(channel), first })
     }
-    let route = |name: &Arc<str>| {
-        Ok::<_, ComponentError>(Route { name: Arc::clone(name), channel: find(channels, name)? })
-    };
-    let interceptors = source.interceptors.iter().map(|component| recipe(component).interceptor());
-    let pipeline = Pipeline {
-        source: Arc::clone(&source.component.name),
-        interceptors: interceptors.collect::<Result<_, _>>()?,
-        selector: recipe(&source.selector).selector()?,
-        routes: source.channels.iter().map(route).collect::<Result<_, _>>()?,
-        stop: stop.clone(),
-        losses: Losses::new(Arc::clone(&source.component.name)),
-    };
-    let recipe = recipe(&source.component);
-    let (placement, first) = recipe.source()?;
-    Ok(BuiltSource { recipe, placement, pipeline: Arc::new(pipeline), first })
+
+    fn connect(self, channels: &[BuiltChannel]) -> Result<BuiltSink, ComponentError> {
+        let Self { recipe, channel, first } = self;
+        let channel = find(channels, &channel).map_err(at("sink", recipe.name()))?;
+        Ok(BuiltSink { recipe, channel, first })
+    }
+}
+
+/// A source whose channels are not open yet.
+struct LooseSource {
+    recipe: Recipe,
+    placement: Placement,
+    interceptors: Vec<Box<dyn Interceptor>>,
+    selector: Box<dyn Selector>,
+    first: Box<dyn Source>,
+}
+
+impl LooseSource {
+    fn new(config: &AgentConfig, source: &SourceConfig) -> Result<Self, ComponentError> {
+        Self::build(config, source).map_err(at("source", &source.component.name))
+    }
+
+    fn build(config: &AgentConfig, source: &SourceConfig) -> Result<Self, ComponentError> {
+        if source.channels.len() > u64::BITS as usize {
+            return Err(ComponentError(format!("more than {} channels", u64::BITS)));
+        }
+        let recipe = |component: &ComponentConfig| Recipe {
+            config: component.clone(),
+            parts: parts(config, &source.channels),
+        };
+        let interceptors = each(&source.interceptors, |one| recipe(one).interceptor())?;
+        let selector = recipe(&source.selector).selector()?;
+        let recipe = recipe(&source.component);
+        let (placement, first) = recipe.source()?;
+        Ok(Self { recipe, placement, interceptors, selector, first })
+    }
+
+    fn connect(
+        self,
+        channels: &[BuiltChannel],
+        stop: &Stop,
+    ) -> Result<BuiltSource, ComponentError> {
+        let Self { recipe, placement, interceptors, selector, first } = self;
+        let name = Arc::clone(recipe.name());
+        let route =
+            |to: &Arc<str>| Ok(Route { name: Arc::clone(to), channel: find(channels, to)? });
+        let routes = each(&recipe.parts.channels, route).map_err(at("source", &name))?;
+        let (stop, losses) = (stop.clone(), Losses::new(Arc::clone(&name)));
+        let pipeline = Pipeline { source: name, interceptors, selector, routes, stop, losses };
+        Ok(BuiltSource { recipe, placement, pipeline: Arc::new(pipeline), first })
+    }
 }
 
 impl BuiltSink {

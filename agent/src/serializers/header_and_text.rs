@@ -12,6 +12,7 @@ pub(crate) static ENTRY: Entry = Entry {
     doc: "`{k=v, k2=v2} body` for each event, and a line end; headers in the order they were set (Flume: none).",
     keys: &[Key::new("appendNewline", KeyKind::Flag, "Ends each event with a line end.").or("true")],
     batch_key: None,
+    verify: None,
     build: Build::Serializer(build),
 };
 

@@ -17,9 +17,8 @@ pub(crate) fn build(settings: &Settings, key: &str) -> Result<Box<dyn Serializer
     let entry = ENTRIES
         .iter()
         .find(|entry| entry.names.iter().any(|known| known.eq_ignore_ascii_case(name)));
-    let unknown = || {
-        ComponentError(format!("{}: property `{key}` names no serializer: {name}", settings.name()))
-    };
+    let unknown =
+        || ComponentError(format!("{}: property `{key}` names no serializer", settings.name()));
     match entry.ok_or_else(unknown)? {
         Entry { build: Build::Serializer(make), keys, .. } => {
             make(&settings.part("serializer", &format!("{key}."), keys), &Parts::default())

@@ -12,6 +12,7 @@ pub(crate) static ENTRY: Entry = Entry {
     doc: "The body of each event, and a line end.",
     keys: &[Key::new("appendNewline", KeyKind::Flag, "Ends each event with a line end.").or("true")],
     batch_key: None,
+    verify: None,
     build: Build::Serializer(build),
 };
 

@@ -8,8 +8,8 @@ mod names;
 
 use crate::{
     component::{
-        Batch, BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Serializer, Settings,
-        Sink, SinkError, TakeLimit,
+        Batch, BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Problem, Serializer,
+        Settings, Sink, SinkError, TakeLimit,
     },
     serializers,
 };
@@ -17,7 +17,7 @@ use names::Names;
 use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -62,6 +62,7 @@ pub(crate) static ENTRY: Entry = Entry {
         .or("true"),
     ],
     batch_key: Some("sink.batchSize"),
+    verify: Some(verify),
     build: Build::Sink(build),
 };
 
@@ -89,12 +90,21 @@ struct Open {
     roll_at: Option<Instant>,
 }
 
+fn verify(settings: &Settings) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Names::new(settings).err().into_iter().collect();
+    if !settings.text("sink.directory").is_some_and(|path| Path::new(path).is_dir()) {
+        let why = "there is no such directory on this host: no event is delivered until there is";
+        problems.push(Problem::new("sink.directory", why).of_host());
+    }
+    problems
+}
+
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Sink>, ComponentError> {
     let interval = settings.whole("sink.rollInterval")?;
     Ok(Box::new(FileRoll {
         name: Arc::clone(settings.name()),
         directory: PathBuf::from(settings.required("sink.directory")?),
-        names: Names::new(settings)?,
+        names: settings.usable(Names::new(settings))?,
         roll_after: (interval > 0).then(|| Duration::from_secs(interval)),
         batch_events: usize::try_from(settings.whole("sink.batchSize")?).unwrap_or(usize::MAX),
         sync: settings.flag("sink.sync"),

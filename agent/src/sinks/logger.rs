@@ -20,6 +20,7 @@ pub(crate) static ENTRY: Entry = Entry {
     )
     .or("16")],
     batch_key: None,
+    verify: None,
     build: Build::Sink(build),
 };
 

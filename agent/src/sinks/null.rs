@@ -24,6 +24,7 @@ pub(crate) static ENTRY: Entry = Entry {
         .or("10000"),
     ],
     batch_key: Some("batchSize"),
+    verify: None,
     build: Build::Sink(build),
 };
 

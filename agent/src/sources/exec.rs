@@ -4,7 +4,7 @@
 
 use crate::{
     component::{
-        BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, PutBatch,
+        BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, PutBatch,
         PutError, Retry, Settings, Source, SourceContext, Stop,
     },
     text::{Charset, Ending, Lines},
@@ -63,6 +63,7 @@ pub(crate) static ENTRY: Entry = Entry {
         .or("UTF-8"),
     ],
     batch_key: Some("batchSize"),
+    verify: Some(verify),
     build: Build::Source(Placement::Shared, build),
 };
 
@@ -80,20 +81,30 @@ struct Exec {
     batch_events: usize,
 }
 
-fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
-    let charset = settings.required("charset")?;
-    if !Charset::by_name(charset).is_some_and(Charset::is_ascii_compatible) {
-        let text = format!("{}: property `charset`: {charset} is not supported", settings.name());
-        return Err(ComponentError(text));
+fn verify(settings: &Settings) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let charset = settings.text("charset").and_then(Charset::by_name);
+    if !charset.is_some_and(Charset::is_ascii_compatible) {
+        problems.push(Problem::new("charset", "expected `UTF-8`, `ISO-8859-1` or `US-ASCII`"));
     }
-    let command = settings.required("command")?;
-    let mut words: Vec<String> = match settings.text("shell") {
+    if words(settings).is_empty() {
+        problems.push(Problem::new("command", "there is nothing to run"));
+    }
+    problems
+}
+
+/// The program and its arguments.
+fn words(settings: &Settings) -> Vec<String> {
+    let command = settings.text("command").unwrap_or_default();
+    match settings.text("shell") {
         Some(shell) => shell.split_whitespace().chain([command]).map(str::to_owned).collect(),
         None => command.split_whitespace().map(str::to_owned).collect(),
-    };
-    if words.is_empty() {
-        return Err(ComponentError(format!("{}: property `command` is empty", settings.name())));
     }
+}
+
+fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
+    settings.sound(verify(settings))?;
+    let mut words = words(settings);
     let throttle = Duration::from_millis(settings.whole("restartThrottle")?);
     Ok(Box::new(Exec {
         program: words.remove(0),

@@ -6,8 +6,8 @@
 use super::listen::{self, unless_stopped};
 use crate::{
     component::{
-        BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, PutBatch, Retry,
-        Settings, Source, SourceContext,
+        BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, PutBatch,
+        Retry, Settings, Source, SourceContext,
     },
     text::{Charset, Decoder},
 };
@@ -56,6 +56,7 @@ pub(crate) static ENTRY: Entry = Entry {
         .or("4096"),
     ],
     batch_key: None,
+    verify: Some(verify),
     build: Build::Source(Placement::Shared, build),
 };
 
@@ -81,14 +82,18 @@ struct Rules {
     charset: Charset,
 }
 
+fn verify(settings: &Settings) -> Vec<Problem> {
+    charset(settings).err().into_iter().collect()
+}
+
+fn charset(settings: &Settings) -> Result<Charset, Problem> {
+    let expected = "expected `utf-8`, `iso-8859-1`, `us-ascii`, `utf-16be` or `utf-16le`";
+    let charset = settings.text("encoding").and_then(Charset::by_name);
+    charset.ok_or_else(|| Problem::new("encoding", expected))
+}
+
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
-    let encoding = settings.required("encoding")?;
-    let charset = Charset::by_name(encoding).ok_or_else(|| {
-        ComponentError(format!(
-            "{}: property `encoding`: {encoding} is not supported",
-            settings.name()
-        ))
-    })?;
+    let charset = settings.usable(charset(settings))?;
     let size =
         |key| Ok::<_, ComponentError>(usize::try_from(settings.whole(key)?).unwrap_or(usize::MAX));
     Ok(Box::new(Netcat {

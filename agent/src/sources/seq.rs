@@ -34,6 +34,7 @@ pub(crate) static ENTRY: Entry = Entry {
         ),
     ],
     batch_key: Some("batchSize"),
+    verify: None,
     build: Build::Source(Placement::Shared, build),
 };
 

@@ -1,4 +1,4 @@
-//! Text: lines and charsets.
+//! Text: lines, charsets, patterns.
 
 mod charset;
 mod lines;
@@ -6,3 +6,10 @@ mod lines;
 pub(crate) use charset::{Charset, Decoder};
 pub(crate) use lines::{Ending, Lines};
 pub(crate) mod paths;
+
+/// What the parser says, without its excerpt: that could be a secret.
+pub(crate) fn regex_fault(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let (_, why) = text.rsplit_once("error: ").unwrap_or(("", "too large"));
+    why.lines().next().unwrap_or_default().to_owned()
+}

@@ -78,6 +78,7 @@ static COLLECT: Entry = Entry {
         Key::new("panics", fchannel_agent::component::KeyKind::Flag, ""),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Sink(collect),
 };
 

@@ -1,7 +1,12 @@
 //! From a source through a channel to a sink, through the real runtime.
 
-use crate::common::{Running, agent, collector, collector_that, kept, memory, sink, source};
-use fchannel_agent::runtime::{self, Ended, RunOptions};
+use crate::common::{
+    Running, agent, collector, collector_that, component, kept, memory, sink, source,
+};
+use fchannel_agent::{
+    channels,
+    runtime::{self, Ended, RunOptions},
+};
 use rustix::process::{Signal, getpid, kill_process};
 use std::{sync::Arc, time::Duration};
 
@@ -101,4 +106,19 @@ fn a_delivery_that_fails_comes_again_in_order() {
     let running = Running::start(config);
     assert_eq!(bodies("fails", 500), numbers(500));
     assert!(running.stop().stuck.is_empty());
+}
+
+#[test]
+fn an_agent_that_cannot_be_built_leaves_no_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    let [home, data] = ["checkpoint", "data"].map(|name| dir.path().join(name));
+    let keys = [("checkpointDir", home.to_str().unwrap()), ("dataDirs", data.to_str().unwrap())];
+    let file = component("c1", channels::ENTRIES[0], &keys);
+    // As if nobody had checked the conf.
+    let exec = source("r1", "exec", &[("command", "true"), ("charset", "hunter2")], &["c1"]);
+    let config = agent(vec![file], vec![exec], vec![collector_that("", "unbuilt", "c1")]);
+    let options = RunOptions { signals: false, ..RunOptions::default() };
+    let error = runtime::run(config, options).unwrap_err();
+    assert!(error.0.contains("`charset`") && !error.0.contains("hunter2"), "{error}");
+    assert!(!home.exists() && !data.exists());
 }

@@ -29,6 +29,7 @@ static SEQ: Entry = Entry {
         Key::new("totalEvents", whole(1, i64::MAX, false), "How many."),
     ],
     batch_key: Some("batchSize"),
+    verify: None,
     build: Build::Source(Placement::Shared, make!()),
 };
 
@@ -46,6 +47,7 @@ static TAILDIR: Entry = Entry {
         Key::new("fileHeader", KeyKind::Flag, "Whether to add the path.").or("false"),
     ],
     batch_key: Some("batchSize"),
+    verify: None,
     build: Build::Source(Placement::OwnThread, make!()),
 };
 
@@ -61,6 +63,7 @@ static NETCAT: Entry = Entry {
         Key::new("pin", KeyKind::Text, "A secret whose key does not look like one.").secret(),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Source(Placement::Shared, make!()),
 };
 
@@ -73,6 +76,7 @@ static MEMORY: Entry = Entry {
         Key::new("keep-alive", whole(0, INT, true), "Seconds to wait for room.").or("3"),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Channel(make!()),
 };
 
@@ -89,6 +93,7 @@ static FILE: Entry = Entry {
         Key::new("checkpointInterval", whole(1, INT, true), "Milliseconds.").or("30000"),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Channel(make!()),
 };
 
@@ -97,6 +102,7 @@ static LOGGER: Entry = Entry {
     doc: "Logs events.",
     keys: &[Key::new("maxBytesToLog", whole(0, INT, false), "Bytes.").or("16")],
     batch_key: None,
+    verify: None,
     build: Build::Sink(make!()),
 };
 
@@ -108,6 +114,7 @@ static NULL: Entry = Entry {
         Key::new("logEveryNEvents", whole(1, INT, false), "Events.").or("10000"),
     ],
     batch_key: Some("batchSize"),
+    verify: None,
     build: Build::Sink(make!()),
 };
 
@@ -124,6 +131,7 @@ static FILE_ROLL: Entry = Entry {
         Key::new("sink.serializer.**", KeyKind::Text, "The serializer's."),
     ],
     batch_key: Some("sink.batchSize"),
+    verify: None,
     build: Build::Sink(make!()),
 };
 
@@ -136,6 +144,7 @@ static TIMESTAMP: Entry = Entry {
             .or("false"),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Interceptor(make!()),
 };
 
@@ -147,6 +156,7 @@ static STATIC: Entry = Entry {
         Key::new("value", KeyKind::Text, "Its value.").or("value"),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Interceptor(make!()),
 };
 
@@ -155,6 +165,7 @@ static REGEX_FILTER: Entry = Entry {
     doc: "Keeps what matches.",
     keys: &[Key::new("regex", KeyKind::Regex, "Expression.").or(".*")],
     batch_key: None,
+    verify: None,
     build: Build::Interceptor(make!()),
 };
 
@@ -163,6 +174,7 @@ static REPLICATING: Entry = Entry {
     doc: "Every channel gets every event.",
     keys: &[Key::new("optional", KeyKind::Names, "Channels that may fail.")],
     batch_key: None,
+    verify: None,
     build: Build::Selector(make!()),
 };
 
@@ -175,6 +187,7 @@ static MULTIPLEXING: Entry = Entry {
         Key::new("default", KeyKind::Names, "Channels of other values."),
     ],
     batch_key: None,
+    verify: None,
     build: Build::Selector(make!()),
 };
 
@@ -183,6 +196,7 @@ static TEXT: Entry = Entry {
     doc: "The body.",
     keys: &[Key::new("appendNewline", KeyKind::Flag, "Whether to end the line.").or("true")],
     batch_key: None,
+    verify: None,
     build: Build::Serializer(make!()),
 };
 

@@ -8,7 +8,10 @@ const TRANSACTION: &str = "transactionCapacity";
 const CAPACITY: &str = "capacity";
 const DIRECTORY_KEYS: [&str; 3] = ["checkpointDir", "dataDirs", "backupCheckpointDir"];
 
-/// Who keeps files where: the channel, and where the file says so.
+/// The key of a source that says where its positions are.
+const POSITIONS: &str = "positionFile";
+
+/// Who keeps files where: the component, and where the file says so.
 #[derive(Default)]
 pub(super) struct Directories(HashMap<String, (String, Span)>);
 
@@ -78,11 +81,8 @@ impl Checker<'_> {
             let (at, shown) = channel.place_of(key);
             let paths = channel.config.settings.text(key).unwrap_or_default().split(',');
             for path in paths.filter(|path| !path.trim().is_empty()) {
-                let path = self.normal(path);
-                let owner = known.0.entry(path).or_insert_with(|| (channel.subject.clone(), at));
-                if owner.0 != channel.subject && shared.is_none() {
-                    shared = Some((key, at, shown.clone(), owner.clone()));
-                }
+                let owner = self.other_owner(path, channel, at, known);
+                shared = shared.or(owner.map(|owner| (key, at, shown.clone(), owner)));
             }
         }
         let Some((key, at, shown, (other, other_at))) = shared else { return true };
@@ -96,6 +96,39 @@ impl Checker<'_> {
             ));
         self.fault(&channel.subject, error);
         false
+    }
+
+    /// False if the source keeps its positions where another one does: each would overwrite the other's.
+    pub(super) fn check_positions(
+        &mut self,
+        source: &Built<'_, '_>,
+        known: &mut Directories,
+    ) -> bool {
+        let Some(path) = source.config.settings.text(POSITIONS) else { return true };
+        let (at, shown) = source.place_of(POSITIONS);
+        let Some((other, other_at)) = self.other_owner(path, source, at, known) else {
+            return true;
+        };
+        let message = format!("{} and {other} share a position file", source.subject);
+        let error = Diagnostic::error(codes::SHARED_POSITIONS, message)
+            .at(at, format!("`{POSITIONS}`: {shown}"))
+            .and(other_at, format!("also used by {other}"))
+            .help(format!("give each source its own `{POSITIONS}`"));
+        self.fault(&source.subject, error);
+        false
+    }
+
+    /// Who else uses `path`; `user` does from now on if nobody does.
+    fn other_owner(
+        &self,
+        path: &str,
+        user: &Built<'_, '_>,
+        at: Span,
+        known: &mut Directories,
+    ) -> Option<(String, Span)> {
+        let path = self.normal(path);
+        let owner = known.0.entry(path).or_insert_with(|| (user.subject.clone(), at));
+        (owner.0 != user.subject).then(|| owner.clone())
     }
 
     /// A path as text, so that two spellings of it are equal: `~` expanded, no doubled or trailing slashes, no `.`.

@@ -2,12 +2,13 @@
 
 use super::Checker;
 use crate::{
-    component::{Entry, Key, KeyKind, Settings},
+    component::{Entry, Key, KeyKind, Problem, Settings},
     config::{
         codes, conf_file::Span, diagnostics::Diagnostic, document::Property, sections::Properties,
         suggest::nearest,
     },
     registry::Kind,
+    text::regex_fault,
 };
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -87,15 +88,17 @@ impl Checker<'_> {
         properties: impl Iterator<Item = (&'d str, &'d Property)>,
     ) -> Option<Settings> {
         let mut values = BTreeMap::new();
-        let mut is_sound = true;
-        let mut given: Vec<&str> = Vec::new();
+        let mut faulty: Vec<&str> = Vec::new();
+        let mut given = Properties::new();
+        let mut rows: Vec<&str> = Vec::new();
         let mut strangers: Vec<(Option<&str>, &Property)> = Vec::new();
         for (key, property) in properties {
             let Some(row) = scope.entry.keys.iter().find(|row| row.matches(key)) else {
                 strangers.push((meant(scope, key), property));
                 continue;
             };
-            given.push(row.pattern);
+            rows.push(row.pattern);
+            given.insert(key, property);
             match verdict(row, property) {
                 Verdict::Good => self.report_unresolved(property),
                 Verdict::Odd(warning) => self.found.push(warning),
@@ -105,7 +108,7 @@ impl Checker<'_> {
                 }
                 Verdict::Refused(error) => {
                     self.fault(scope.owner.dropped, error);
-                    is_sound = false;
+                    faulty.push(key);
                     continue;
                 }
             }
@@ -113,19 +116,72 @@ impl Checker<'_> {
             values.insert(key.to_owned(), property.resolved().to_owned());
         }
         for row in scope.entry.keys.iter().filter(|row| row.required) {
-            if !given.contains(&row.pattern) {
+            if !rows.contains(&row.pattern) {
                 // A misspelled required property is one mistake, not two.
                 let misspelled =
                     strangers.iter().position(|(meant, _)| *meant == Some(row.pattern));
                 let misspelled = misspelled.map(|index| strangers.remove(index).1);
                 self.fault(scope.owner.dropped, missing(scope, row, misspelled));
-                is_sound = false;
+                faulty.push(row.pattern);
             }
         }
         let strangers = strangers.into_iter();
         self.found.extend(strangers.map(|(meant, property)| unknown(scope, meant, property)));
-        is_sound.then(|| Settings::new(scope.name, values, scope.entry.keys))
+        let settings = Settings::new(scope.name, values, scope.entry.keys);
+        let is_verified = self.verify(scope, &settings, &given, &faulty);
+        (is_verified && faulty.is_empty()).then_some(settings)
     }
+
+    /// False if the component's own rules refuse its settings. Keys in `faulty` have been reported.
+    fn verify(
+        &mut self,
+        scope: &Scope<'_>,
+        settings: &Settings,
+        given: &Properties<'_>,
+        faulty: &[&str],
+    ) -> bool {
+        let Some(verify) = scope.entry.verify else { return true };
+        let mut is_sound = true;
+        for problem in verify(settings) {
+            let property = given.get(problem.key.as_str()).copied();
+            if faulty.contains(&problem.key.as_str()) {
+                continue;
+            }
+            if !problem.is_of_host {
+                self.fault(scope.owner.dropped, refused_by(scope, &problem, property));
+                is_sound = false;
+            } else if property.is_none_or(|property| property.unresolved.is_empty()) {
+                self.found.push(not_ready(scope, &problem, property));
+            }
+        }
+        is_sound
+    }
+}
+
+/// The error for what the component itself says of its settings.
+fn refused_by(scope: &Scope<'_>, problem: &Problem, property: Option<&Property>) -> Diagnostic {
+    let why = &problem.message;
+    let label = format!("refused by `{}`", scope.type_name());
+    let Some(property) = property else {
+        let message = format!("{} needs `{}`: {why}", scope.owner.subject, problem.key);
+        return Diagnostic::error(codes::INVALID_VALUE, message).at(scope.type_span, label);
+    };
+    let key = property.shown_key();
+    let words = property.words();
+    let word = words.iter().find(|word| problem.name.as_deref() == Some(word.text));
+    let (message, at) = match word {
+        Some(word) => (format!("`{}` in `{key}` cannot be used: {why}", word.shown), word.span),
+        None => (format!("`{key}` cannot be used: {why}"), property.value.span()),
+    };
+    with_unresolved(Diagnostic::error(codes::INVALID_VALUE, message).at(at, label), property)
+}
+
+/// The warning about a host that does not have what the conf names.
+fn not_ready(scope: &Scope<'_>, problem: &Problem, property: Option<&Property>) -> Diagnostic {
+    let key = property.map_or_else(|| problem.key.clone(), Property::shown_key);
+    let at = property.map_or(scope.type_span, |property| property.value.span());
+    Diagnostic::warning(codes::HOST_NOT_READY, format!("`{key}`: {}", problem.message))
+        .at(at, "looked for just now")
 }
 
 /// The key that was meant, perhaps.
@@ -201,13 +257,6 @@ fn verdict(row: &Key, property: &Property) -> Verdict {
             ),
         },
     }
-}
-
-/// What the parser says, without its excerpt: that could be a secret.
-fn regex_fault(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let (_, why) = text.rsplit_once("error: ").unwrap_or(("", "too large"));
-    why.lines().next().unwrap_or_default().to_owned()
 }
 
 fn with_unresolved(diagnostic: Diagnostic, property: &Property) -> Diagnostic {

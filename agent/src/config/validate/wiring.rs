@@ -38,7 +38,9 @@ impl Checker<'_> {
         words: &[Word<'_>],
         channels: &Channels<'_, '_>,
     ) -> Vec<SourceConfig> {
-        words.iter().filter_map(|word| self.source(section, word, channels)).collect()
+        let mut positions = cross::Directories::default();
+        let one = |word| self.source(section, word, channels, &mut positions);
+        words.iter().filter_map(one).collect()
     }
 
     fn source(
@@ -46,8 +48,10 @@ impl Checker<'_> {
         section: &Section<'_>,
         word: &Word<'_>,
         channels: &Channels<'_, '_>,
+        positions: &mut cross::Directories,
     ) -> Option<SourceConfig> {
         let source = self.component(Kind::Source, Group::Sources, word, section);
+        let source = source.filter(|source| self.check_positions(source, positions));
         // Without its type a source still has a wiring to be checked.
         let properties = section.component(Group::Sources, word.text)?;
         let subject = format!("source `{}`", word.shown);

@@ -1,6 +1,6 @@
 //! The names of rolled files, as Flume's two path managers make them.
 
-use crate::component::{ComponentError, Settings};
+use crate::component::{Problem, Settings};
 use jiff::{Timestamp, Zoned};
 
 /// Makes one name after the other.
@@ -20,9 +20,10 @@ enum Kind {
 }
 
 impl Names {
-    pub(super) fn new(settings: &Settings) -> Result<Self, ComponentError> {
+    pub(super) fn new(settings: &Settings) -> Result<Self, Problem> {
         let kind = match settings
-            .required("sink.pathManager")?
+            .text("sink.pathManager")
+            .unwrap_or_default()
             .to_ascii_lowercase()
             .trim_end_matches("$builder")
         {
@@ -32,13 +33,7 @@ impl Names {
             "rolltime" | "org.apache.flume.formatter.output.rolltimepathmanager" => {
                 Kind::RollTime { second: String::new() }
             }
-            other => {
-                let text = format!(
-                    "{}: `sink.pathManager` is neither DEFAULT nor ROLLTIME: {other}",
-                    settings.name()
-                );
-                return Err(ComponentError(text));
-            }
+            _ => return Err(Problem::new("sink.pathManager", "expected `DEFAULT` or `ROLLTIME`")),
         };
         let text = |key| settings.text(key).unwrap_or_default().to_owned();
         let extension = match text("sink.pathManager.extension") {

@@ -87,7 +87,8 @@ async fn stderr_is_read_though_not_taken() {
 #[test]
 fn a_charset_that_is_not_supported_is_named() {
     let keys = crate::testing::settings(&ENTRY, &[("command", "true"), ("charset", "UTF-16")]);
-    assert!(build(&keys, &Parts::default()).err().unwrap().0.contains("UTF-16"));
+    let error = build(&keys, &Parts::default()).err().unwrap();
+    assert!(error.0.contains("`charset`") && !error.0.contains("UTF-16"), "{error}");
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@
 use super::{CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of};
 use crate::{
     component::{
-        BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, PutBatch, Retry,
-        Settings, Source, SourceContext,
+        BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, PutBatch,
+        Retry, Settings, Source, SourceContext,
     },
     sources::listen::{self, unless_stopped},
 };
@@ -38,6 +38,7 @@ pub(crate) static ENTRY: Entry = Entry {
         .or("4096"),
     ],
     batch_key: None,
+    verify: Some(verify),
     build: Build::Source(Placement::Shared, build),
 };
 
@@ -51,13 +52,13 @@ struct Tcp {
     maker: Maker,
 }
 
+fn verify(settings: &Settings) -> Vec<Problem> {
+    let tls = settings.flag("ssl").then(|| Problem::new("ssl", "TLS is not supported yet"));
+    tls.into_iter().collect()
+}
+
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
-    if settings.flag("ssl") {
-        return Err(ComponentError(format!(
-            "{}: property `ssl`: TLS is not supported yet",
-            settings.name()
-        )));
-    }
+    settings.sound(verify(settings))?;
     let size =
         |key| Ok::<_, ComponentError>(usize::try_from(settings.whole(key)?).unwrap_or(usize::MAX));
     Ok(Box::new(Tcp {

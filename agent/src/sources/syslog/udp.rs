@@ -21,6 +21,7 @@ pub(crate) static ENTRY: Entry = Entry {
     doc: "Takes syslog messages over UDP, one a datagram.",
     keys: &[PORT, HOST, KEEP_FIELDS, CLIENT_IP, CLIENT_HOST],
     batch_key: None,
+    verify: None,
     build: Build::Source(Placement::Shared, build),
 };
 

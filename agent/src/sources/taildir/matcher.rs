@@ -1,6 +1,6 @@
 //! Which files a group of the conf means: a literal directory and a regular expression for the name.
 
-use crate::component::ComponentError;
+use crate::{component::Problem, text::regex_fault};
 use regex::bytes::Regex;
 use std::{
     ffi::{OsStr, OsString},
@@ -26,17 +26,16 @@ impl Group {
         name: &str,
         path: &str,
         headers: Vec<(String, String)>,
-    ) -> Result<Self, ComponentError> {
-        let wrong = |why: String| ComponentError(format!("property `filegroups.{name}`: {why}"));
-        let (directory, pattern) = path
-            .rsplit_once('/')
-            .ok_or_else(|| wrong(format!("{path} is not an absolute path")))?;
-        if !path.starts_with('/') {
-            return Err(wrong(format!("{path} is not an absolute path")));
-        }
+    ) -> Result<Self, Problem> {
+        let wrong = |why: String| Problem::new(format!("filegroups.{name}"), why);
+        let parts = path.rsplit_once('/').filter(|_| path.starts_with('/'));
+        let (directory, pattern) =
+            parts.ok_or_else(|| wrong("expected an absolute path".to_owned()))?;
         // Java's `matches` is about the whole name.
-        let pattern =
-            Regex::new(&format!(r"\A(?:{pattern})\z")).map_err(|error| wrong(error.to_string()))?;
+        let pattern = Regex::new(&format!(r"\A(?:{pattern})\z")).map_err(|error| {
+            let why = regex_fault(&error);
+            wrong(format!("no regular expression for this build follows the last `/`: {why}"))
+        })?;
         let directory = if directory.is_empty() { "/" } else { directory };
         Ok(Self { directory: directory.into(), headers, pattern })
     }
@@ -123,7 +122,8 @@ mod tests {
     fn what_is_no_path_or_no_pattern_is_named() {
         for path in ["relative/x", "x", "/dir/[", "/dir/(?<!a)b"] {
             let error = Group::new("f1", path, Vec::new()).unwrap_err();
-            assert!(error.0.contains("`filegroups.f1`"), "{error}");
+            assert_eq!(error.key, "filegroups.f1");
+            assert!(!error.message.contains("dir"), "{}", error.message);
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The keys of the source, and what they mean.
 
 use super::matcher::Group;
-use crate::component::{
-    Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Settings, Source,
+use crate::{
+    component::{
+        Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, Settings, Source,
+    },
+    text::paths::expand_home,
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -19,9 +22,9 @@ pub(crate) static ENTRY: Entry = Entry {
         Key::new(
             "positionFile",
             KeyKind::Text,
-            "Flume's position file. Not to be shared by two sources. Default: \
-             `~/.flume/taildir_position.json`.",
-        ),
+            "Flume's position file. Each source needs its own.",
+        )
+        .or("~/.flume/taildir_position.json"),
         Key::new(
             "headers.*.**",
             KeyKind::Text,
@@ -85,6 +88,7 @@ pub(crate) static ENTRY: Entry = Entry {
         ),
     ],
     batch_key: Some("batchSize"),
+    verify: Some(verify),
     build: Build::Source(Placement::OwnThread, build),
 };
 
@@ -107,23 +111,33 @@ pub(super) struct Taildir {
     pub(super) rules: Rules,
 }
 
-fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
-    let named = |error: ComponentError| ComponentError(format!("{}: {error}", settings.name()));
-    let mut groups = Vec::new();
-    for name in settings.names("filegroups") {
-        let path = settings.required(&format!("filegroups.{name}"))?;
+fn verify(settings: &Settings) -> Vec<Problem> {
+    let groups = groups(settings).filter_map(Result::err);
+    groups.chain(position_file(settings).err()).collect()
+}
+
+fn groups(settings: &Settings) -> impl Iterator<Item = Result<Group, Problem>> {
+    settings.names("filegroups").map(|name| {
+        let path = settings.text(&format!("filegroups.{name}")).ok_or_else(|| {
+            Problem::new("filegroups", "the group has no path: add `filegroups.<name>`")
+                .of_name(name)
+        })?;
         let prefix = format!("headers.{name}.");
         let headers = settings
             .with_prefix(&prefix)
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        groups.push(Group::new(name, path, headers).map_err(named)?);
-    }
+        Group::new(name, path, headers)
+    })
+}
+
+fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
+    let groups = settings.usable(groups(settings).collect())?;
     let ms = |key| settings.whole(key).map(Duration::from_millis);
     Ok(Box::new(Taildir {
         groups,
         rules: Rules {
-            position_file: position_file(settings)?,
+            position_file: settings.usable(position_file(settings))?,
             byte_offset_header: settings.flag("byteOffsetHeader"),
             file_header: settings
                 .flag("fileHeader")
@@ -137,15 +151,10 @@ fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentErr
     }))
 }
 
-fn position_file(settings: &Settings) -> Result<PathBuf, ComponentError> {
-    if let Some(path) = settings.text("positionFile") {
-        return Ok(path.into());
+fn position_file(settings: &Settings) -> Result<PathBuf, Problem> {
+    let path = expand_home(settings.text("positionFile").unwrap_or_default());
+    if path.starts_with("~") {
+        return Err(Problem::new("positionFile", "the agent has no HOME that `~` could stand for"));
     }
-    let home = std::env::var_os("HOME").ok_or_else(|| {
-        ComponentError(format!(
-            "{}: there is no HOME for the default of `positionFile`: set it",
-            settings.name()
-        ))
-    })?;
-    Ok(PathBuf::from(home).join(".flume/taildir_position.json"))
+    Ok(path)
 }
