@@ -241,7 +241,7 @@ impl Running {
         Ok(())
     }
 
-    /// One transaction; false at the end of the file.
+    /// One transaction; false at the end of the file. One without events only puts the mark of a file that was cut back.
     async fn read_batch(&mut self, id: FileId, last: bool) -> Result<bool, Stopped> {
         let Some(tail) = self.tails.files.get_mut(&id) else { return Ok(false) };
         let read = match tail.read(self.rules.batch_events, last) {
@@ -252,7 +252,7 @@ impl Running {
             }
         };
         tail.failures = 0;
-        if read.lines.is_empty() {
+        if read.lines.is_empty() && !read.back {
             return Ok(false);
         }
         let end = read.end;
@@ -260,6 +260,7 @@ impl Running {
         self.cx.pipeline.put(&mut batch, Retry::UntilStopped).await.map_err(|_| Stopped)?;
         if let Some(tail) = self.tails.files.get_mut(&id) {
             tail.position = end;
+            tail.mark_ahead = false;
         }
         if self.save_at.is_none() {
             self.save_at = Instant::now().checked_add(self.rules.save_every);

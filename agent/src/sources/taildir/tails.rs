@@ -151,9 +151,12 @@ impl Tails {
         if self.files.contains_key(&look.id) {
             return;
         }
-        let position = self.start_of(&path, &look);
+        let mark = self.mark_of(path.parent().unwrap_or(Path::new("/")), look.id.inode);
+        let position = self.start_of(&path, &look, mark.as_ref());
         tracing::info!(source = %self.source, file = %path.display(), inode = look.id.inode, position, "file followed");
-        let tail = Tail::new(path, group, &look, position);
+        let mut tail = Tail::new(path, group, &look, position);
+        tail.mark_ahead = mark.is_some_and(|mark| mark.position > position);
+        tail.pending |= tail.mark_ahead;
         // A new file may have got the inode of one just forgotten, and with it the key of its mark.
         let key = self.key_of(&tail);
         self.stale.retain(|stale| *stale != key);
@@ -162,9 +165,9 @@ impl Tails {
     }
 
     /// Where to begin: the mark, else the position file, else the start or the end.
-    fn start_of(&self, path: &Path, look: &Look) -> u64 {
+    fn start_of(&self, path: &Path, look: &Look, mark: Option<&Mark>) -> u64 {
         let fresh = if self.skip_to_end { look.len } else { 0 };
-        let position = match self.mark_of(path.parent().unwrap_or(Path::new("/")), look.id.inode) {
+        let position = match mark {
             Some(mark)
                 if mark.is_about(look) && mark.is_named(path.file_name().unwrap_or_default()) =>
             {

@@ -271,6 +271,39 @@ async fn a_file_that_was_cut_or_deleted_is_read_anew() {
     source.stop().await;
 }
 
+/// The position that the only mark says.
+fn mark(out: &Collector) -> u64 {
+    let marks = out.marks();
+    let mut live = marks.values().filter(|value| !value.is_empty());
+    let mark = position::Mark::decode(live.next().unwrap()).unwrap();
+    assert!(live.next().is_none());
+    mark.position
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_and_grew_past_its_mark_while_the_agent_was_down_loses_nothing() {
+    for cut_while_down in [false, true] {
+        let dir = Dir::new();
+        dir.append("f", "a long first line\n");
+        let mut source = dir.run("f", &[]).await;
+        source.out.wait_for(1).await;
+        if cut_while_down {
+            let out = source.stop().await;
+            fs::write(dir.path("f"), "").unwrap();
+            source = dir.start("f", &[], out).await;
+        } else {
+            // As copytruncate does.
+            fs::write(dir.path("f"), "").unwrap();
+        }
+        source.out.until("the mark to go back", |out| mark(out) == 0).await;
+        let out = source.stop().await;
+        dir.append("f", "one that is not skipped\ntwo\n");
+        let source = dir.start("f", &[], out).await;
+        assert_eq!(source.out.wait_for(3).await[1..], ["one that is not skipped", "two"]);
+        source.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn marks_and_rows_of_files_that_are_gone_are_removed() {
     let dir = Dir::new();
