@@ -304,6 +304,46 @@ async fn a_file_that_was_cut_and_grew_past_its_mark_while_the_agent_was_down_los
     }
 }
 
+/// So many lines of ten bytes.
+fn backlog(lines: u32) -> String {
+    (0..lines).map(|number| format!("{number:09}\n")).collect()
+}
+
+/// A transaction for each line.
+const SLOW: (&str, &str) = ("batchSize", "1");
+
+#[tokio::test]
+async fn a_backlog_does_not_put_off_the_end() {
+    let dir = Dir::new();
+    dir.append("f", &backlog(20_000));
+    let source = dir.run("f", &[SLOW]).await;
+    source.out.wait_for(1).await;
+    let out = source.stop().await;
+    let events = out.events().len();
+    assert!(events < 10_000, "{events}");
+    assert_eq!(mark(&out), 10 * events as u64);
+    let saved = position::load(&dir.positions());
+    assert_eq!(saved.rows[0].position, 10 * events as u64, "written at the end");
+    let source = dir.start("f", &[], out).await;
+    assert_eq!(source.out.wait_for(20_000).await.concat(), backlog(20_000).replace('\n', ""));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn a_backlog_does_not_put_off_the_position_file() {
+    let dir = Dir::new();
+    dir.append("f", &backlog(20_000));
+    let source = dir.run("f", &[SLOW, ("writePosInterval", "1")]).await;
+    let between = |out: &Collector| {
+        let rows = position::load(&dir.positions()).rows;
+        let done = out.events().len() == 20_000;
+        rows.iter().any(|row| row.position > 0 && row.position < 200_000) || done
+    };
+    source.out.until("a position within the backlog", between).await;
+    assert!(source.out.events().len() < 20_000);
+    source.stop().await;
+}
+
 #[tokio::test]
 async fn marks_and_rows_of_files_that_are_gone_are_removed() {
     let dir = Dir::new();
