@@ -206,6 +206,7 @@ impl Running {
         for directory in scans {
             self.scan(&directory);
         }
+        self.tails.open_ahead();
     }
 
     fn scan(&mut self, directory: &Path) {
@@ -254,6 +255,7 @@ impl Running {
             }
             // A rotation shall not wait for the end of a file that grows as fast as we read.
             self.listen();
+            self.tails.open_ahead();
         }
     }
 

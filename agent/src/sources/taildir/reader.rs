@@ -179,7 +179,8 @@ impl Tail {
         }
     }
 
-    fn open(&mut self) -> io::Result<()> {
+    /// Opens the file, if it is not open. From then on a rename or a removal is no loss.
+    pub(super) fn open(&mut self) -> io::Result<()> {
         if self.file.is_none() {
             let file = File::open(&self.lies_at)?;
             let look = Look::of(&file.metadata()?).filter(|look| look.id == self.id);

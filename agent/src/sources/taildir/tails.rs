@@ -15,6 +15,17 @@ use std::{
     sync::Arc,
 };
 
+/// Files with something to read that are opened before their turn, so that a file which is renamed, removed or compressed meanwhile is
+/// not lost. At most a quarter of the descriptors that the process may have; files beyond that are opened as others are read.
+const OPEN_AHEAD_MAX: usize = 1024;
+
+fn open_ahead_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(OPEN_AHEAD_MAX, |limit| {
+        usize::try_from(limit / 4).unwrap_or(OPEN_AHEAD_MAX).min(OPEN_AHEAD_MAX)
+    })
+}
+
 /// The files that are followed.
 pub(super) struct Tails {
     pub(super) groups: Vec<Group>,
@@ -55,6 +66,7 @@ impl Tails {
             let names = tails.scan_names(&directory)?;
             tails.adopt(&directory, &names);
         }
+        tails.open_ahead();
         tails.skip_to_end = false;
         tails.forget_saved();
         Ok(tails)
@@ -71,7 +83,24 @@ impl Tails {
 
     /// Looks where the files of a directory are now, and which ones are new.
     pub(super) fn scan(&mut self, directory: &Path) -> io::Result<()> {
-        self.scan_names(directory).map(|_| ())
+        self.scan_names(directory)?;
+        self.open_ahead();
+        Ok(())
+    }
+
+    /// Opens files that have to wait for their turn, the oldest first. An error is left to the turn, which reports it.
+    pub(super) fn open_ahead(&mut self) {
+        let (open, mut closed): (Vec<_>, Vec<_>) = self
+            .files
+            .values_mut()
+            .filter(|tail| tail.pending && tail.failures == 0)
+            .partition(|tail| tail.is_open());
+        closed.sort_by_key(|tail| tail.modified);
+        for tail in closed.into_iter().take(open_ahead_max().saturating_sub(open.len())) {
+            if let Err(error) = tail.open() {
+                tracing::debug!(source = %self.source, file = %tail.path.display(), %error, "not opened ahead");
+            }
+        }
     }
 
     fn scan_names(&mut self, directory: &Path) -> io::Result<Vec<Name>> {
@@ -134,6 +163,11 @@ impl Tails {
                 None if tail.is_open() => {
                     tail.gone = true;
                     tail.look_again();
+                }
+                None if tail.pending || tail.failures > 0 => {
+                    tracing::warn!(source = %self.source, file = %tail.path.display(), position = tail.position,
+                        "file is gone before it could be opened: what it had from this position on is lost");
+                    self.forget(id);
                 }
                 None => {
                     // Nothing to read it through: it was quiet when its descriptor was closed.

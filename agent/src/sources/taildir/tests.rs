@@ -345,6 +345,34 @@ async fn a_backlog_does_not_put_off_the_position_file() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_removed_before_its_turn_is_read_nevertheless() {
+    let dir = Dir::new();
+    dir.append("a", &backlog(3000));
+    let source = dir.run(".*", &[SLOW]).await;
+    source.out.wait_for(1).await;
+    dir.append("b", "b1\nb2\n");
+    dir.append("c", "c1\n");
+    source.out.wait_for(2000).await;
+    dir.rename("b", "../b.gz");
+    fs::remove_file(dir.path("c")).unwrap();
+    let bodies = source.out.wait_for(3003).await;
+    assert!(["b1", "b2", "c1"].iter().all(|body| bodies.iter().any(|seen| seen == body)));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn files_found_at_the_start_are_open_before_their_turn() {
+    let dir = Dir::new();
+    dir.append("a", &backlog(10));
+    dir.append("b", "b1\n");
+    let source = dir.run(".*", &[SLOW]).await;
+    source.out.wait_for(1).await;
+    fs::remove_file(dir.path("b")).unwrap();
+    assert_eq!(source.out.wait_for(11).await[10], "b1");
+    source.stop().await;
+}
+
+#[tokio::test]
 async fn marks_and_rows_of_files_that_are_gone_are_removed() {
     let dir = Dir::new();
     dir.append("a", "one\n");
