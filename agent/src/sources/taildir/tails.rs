@@ -310,10 +310,21 @@ impl Tails {
         rows
     }
 
-    /// Files that may have something to read, the oldest first.
+    /// Files that may have something to read, the oldest first. Of those with one name only the oldest: a file that was renamed is read to
+    /// its end before its successor begins, so that lines stay in order. Files of other names have their turns meanwhile.
     pub(super) fn pending(&self) -> Vec<FileId> {
-        let mut pending: Vec<_> = self.files.values().filter(|tail| tail.pending).collect();
-        pending.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+        let mut heads: BTreeMap<&Path, &Tail> = BTreeMap::new();
+        // A file that still has its name came last, even if a predecessor was written after it.
+        let age = |tail: &Tail| (!tail.gone, tail.modified, tail.born_ms);
+        for tail in self.files.values().filter(|tail| tail.pending) {
+            let head = heads.entry(&tail.path).or_insert(tail);
+            if age(tail) < age(head) {
+                *head = tail;
+            }
+        }
+        let mut pending: Vec<_> = heads.into_values().collect();
+        // Stable: files of the same time stay sorted by path.
+        pending.sort_by_key(|tail| tail.modified);
         pending.into_iter().map(|tail| tail.id).collect()
     }
 }

@@ -373,6 +373,25 @@ async fn files_found_at_the_start_are_open_before_their_turn() {
 }
 
 #[tokio::test]
+async fn a_renamed_file_is_finished_before_its_successor_begins_and_others_have_their_turns() {
+    let dir = Dir::new();
+    dir.append("access.log", &backlog(4000));
+    let source = dir.run(r".*\.log", &[SLOW]).await;
+    source.out.wait_for(1).await;
+    dir.rename("access.log", "access.log.1");
+    dir.append("access.log", "second\n");
+    dir.append("other.log", "other\n");
+    source.out.wait_for(1100).await;
+    dir.rename("access.log", "access.log.2");
+    dir.append("access.log", "third\n");
+    let bodies = source.out.wait_for(4003).await;
+    let at = |body: &str| bodies.iter().position(|seen| seen == body).unwrap();
+    assert!(at("other") < 4000, "a turn of its own");
+    assert_eq!((at("second"), at("third")), (4001, 4002));
+    source.stop().await;
+}
+
+#[tokio::test]
 async fn marks_and_rows_of_files_that_are_gone_are_removed() {
     let dir = Dir::new();
     dir.append("a", "one\n");
