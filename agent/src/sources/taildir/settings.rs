@@ -19,8 +19,9 @@ pub(crate) static ENTRY: Entry = Entry {
         Key::new(
             "positionFile",
             KeyKind::Text,
-            "Flume's position file. Not to be shared by two sources. Default: \
-             `~/.flume/taildir_position.json`.",
+            "Flume's position file. Not to be shared by two sources. A channel that keeps marks (the \
+             file channel does) commits the positions with the events, and those count: to edit or \
+             delete this file has no effect then. Default: `~/.flume/taildir_position.json`.",
         ),
         Key::new(
             "headers.*.**",

@@ -205,19 +205,25 @@ impl Tails {
             Some(mark)
                 if mark.is_about(look) && mark.is_named(path.file_name().unwrap_or_default()) =>
             {
+                self.compare(path, look, mark);
                 mark.position
             }
             Some(_) => 0,
-            None => {
-                let row = self
-                    .saved
-                    .rows
-                    .iter()
-                    .find(|row| row.inode == look.id.inode && row.path == path);
-                row.map_or(fresh, |row| row.position)
-            }
+            None => self.row_of(path, look).map_or(fresh, |row| row.position),
         };
         if position > look.len { 0 } else { position }
+    }
+
+    fn row_of(&self, path: &Path, look: &Look) -> Option<&Row> {
+        self.saved.rows.iter().find(|row| row.inode == look.id.inode && row.path == path)
+    }
+
+    /// Whoever edits the position file shall learn why that does nothing. After a kill the file may be behind, too.
+    fn compare(&self, path: &Path, look: &Look, mark: &Mark) {
+        if let Some(row) = self.row_of(path, look).filter(|row| row.position != mark.position) {
+            tracing::warn!(source = %self.source, file = %path.display(), mark = mark.position, position_file = row.position,
+                "the mark in the channel and the position file disagree: the mark wins");
+        }
     }
 
     fn mark_of(&self, directory: &Path, inode: u64) -> Option<Mark> {

@@ -195,6 +195,46 @@ async fn the_mark_counts_and_not_the_position_file() {
     source.stop().await;
 }
 
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_position_file_that_disagrees_with_the_mark_is_a_warning() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // Of this thread, on which the source runs, too.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let dir = Dir::new();
+    dir.append("a", "one\ntwo\n");
+    let mut out = Arc::default();
+    for (edited, warns) in [(false, false), (true, true)] {
+        if edited {
+            let saved = fs::read_to_string(dir.positions()).unwrap();
+            fs::write(dir.positions(), saved.replace("\"pos\":8", "\"pos\":4")).unwrap();
+        }
+        let source = dir.start("a", &[], out).await;
+        assert_eq!(source.out.wait_for(2).await, ["one", "two"]);
+        out = source.stop().await;
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let line = text.lines().find(|line| line.contains("the mark wins"));
+        assert_eq!(line.is_some(), warns, "{text}");
+        assert!(line.is_none_or(|line| line.contains("WARN") && line.contains("position_file=4")));
+    }
+}
+
 #[tokio::test]
 async fn a_renamed_file_is_read_to_its_end_though_it_no_longer_matches() {
     let dir = Dir::new();
