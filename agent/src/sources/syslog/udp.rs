@@ -129,7 +129,7 @@ impl Receiver {
     }
 
     async fn keep(&mut self, event: Event) {
-        if self.waiting.capacity() == 0 || self.room.available_permits() < event.body.len() {
+        if self.waiting.capacity() == 0 || self.room.available_permits() < cost(&event) as usize {
             if !std::mem::replace(&mut self.full, true) {
                 tracing::warn!(source = %self.cx.name, events_max = WAITING_EVENTS_MAX, bytes_max = WAITING_BYTES_MAX,
                     "the channels do not keep up and the buffer is full: the system may drop datagrams");
@@ -149,8 +149,9 @@ impl Receiver {
     }
 }
 
+/// Headers count, too: the ones of a short message are longer than it.
 fn cost(event: &Event) -> u32 {
-    u32::try_from(event.body.len().max(1)).unwrap_or(u32::MAX)
+    u32::try_from(event.encoded_len()).unwrap_or(u32::MAX)
 }
 
 /// Puts what is waiting, without waiting for more, until the receiver has ended.
@@ -200,6 +201,15 @@ mod tests {
         send(&source, &[&large]).await;
         assert_eq!(source.out.wait_for(1).await[0].len(), 60_004);
         source.stop().await;
+    }
+
+    #[test]
+    fn headers_count_in_the_bound_on_what_waits() {
+        let headers = [("host", "h".repeat(100))];
+        let headers = headers.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let event = Event::new(headers, "x");
+        assert_eq!(cost(&event) as usize, event.encoded_len());
+        assert!(cost(&event) > 100);
     }
 
     #[tokio::test]

@@ -38,6 +38,12 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(5);
 /// As the former, where inotify is not to be had.
 const SCAN_INTERVAL_BLIND: Duration = Duration::from_secs(1);
 
+/// Between two writes of the position file at least, whatever the conf says: each one waits for the disk.
+const SAVE_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// How often we listen to the kernel while there is much to read. A new file is opened once it is heard of, and until then it can be lost.
+const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
+
 impl Source for Taildir {
     fn run(self: Box<Self>, cx: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
         Box::pin(async move {
@@ -56,6 +62,10 @@ struct Running {
     rules: Rules,
     tails: Tails,
     watch: Option<Watch>,
+    /// When everything is looked at again.
+    scan_at: Instant,
+    /// When we listen to the kernel again, at the latest.
+    listen_at: Instant,
     /// When the position file is due, if positions have moved.
     save_at: Option<Instant>,
     save_failed: bool,
@@ -99,26 +109,33 @@ impl Running {
             rules.skip_to_end,
         )
         .map_err(|error| failed("cannot read a directory", error))?;
-        Ok(Self {
+        let now = Instant::now();
+        let mut running = Self {
             cx,
             rules,
             tails,
             watch,
+            scan_at: now,
+            listen_at: now + LISTEN_INTERVAL,
             save_at: None,
             save_failed: false,
             unreadable: BTreeSet::new(),
-        })
+        };
+        running.scan_at = now + running.scan_every();
+        Ok(running)
+    }
+
+    fn scan_every(&self) -> Duration {
+        let every = if self.watch.is_some() { SCAN_INTERVAL } else { SCAN_INTERVAL_BLIND };
+        every.min(self.rules.idle_after.max(Duration::from_millis(10)))
     }
 
     async fn follow(&mut self) {
-        let scan_every = if self.watch.is_some() { SCAN_INTERVAL } else { SCAN_INTERVAL_BLIND };
-        let every = scan_every.min(self.rules.idle_after.max(Duration::from_millis(10)));
-        let mut scan_at = Instant::now() + every;
         loop {
             if self.read_pending().await.is_err() {
                 return;
             }
-            let due = self.save_at.map_or(scan_at, |save_at| scan_at.min(save_at));
+            let due = self.save_at.map_or(self.scan_at, |save_at| self.scan_at.min(save_at));
             let stop = self.cx.stop.clone();
             let changes = tokio::select! {
                 biased;
@@ -127,21 +144,33 @@ impl Running {
                 () = tokio::time::sleep_until(due.into()) => Vec::new(),
             };
             self.apply(changes);
-            let now = Instant::now();
-            if scan_at <= now {
-                self.scan_all();
-                if self.close_idle().await.is_err() {
-                    return;
-                }
-                scan_at = now + every;
-            }
-            if self.tails.changed
-                || !self.tails.stale.is_empty()
-                || self.save_at.is_some_and(|at| at <= now)
-            {
-                self.save().await;
+            if self.do_due().await.is_err() {
+                return;
             }
         }
+    }
+
+    /// What its time has come for: the slow scan, idle files, the position file. A long backlog must not put it off.
+    async fn do_due(&mut self) -> Result<(), Stopped> {
+        if self.scan_at <= Instant::now() {
+            self.scan_all();
+            self.close_idle().await?;
+            self.scan_at = Instant::now() + self.scan_every();
+        }
+        if self.tails.changed
+            || !self.tails.stale.is_empty()
+            || self.save_at.is_some_and(|at| at <= Instant::now())
+        {
+            self.save().await;
+        }
+        Ok(())
+    }
+
+    /// Takes in what the kernel has said by now.
+    fn listen(&mut self) {
+        let changes = self.watch.as_ref().and_then(|watch| watch.changes_now().ok());
+        self.apply(changes.unwrap_or_default());
+        self.listen_at = Instant::now() + LISTEN_INTERVAL;
     }
 
     /// Takes in what the kernel said. One pass over the files, however many changes there are.
@@ -177,6 +206,7 @@ impl Running {
         for directory in scans {
             self.scan(&directory);
         }
+        self.tails.open_ahead();
     }
 
     fn scan(&mut self, directory: &Path) {
@@ -220,20 +250,21 @@ impl Running {
             if pending.is_empty() {
                 return Ok(());
             }
-            if self.tails.changed {
-                self.save().await;
-            }
             for id in pending {
                 self.read_turn(id).await?;
             }
             // A rotation shall not wait for the end of a file that grows as fast as we read.
-            let changes = self.watch.as_ref().and_then(|watch| watch.changes_now().ok());
-            self.apply(changes.unwrap_or_default());
+            self.listen();
+            self.tails.open_ahead();
         }
     }
 
     async fn read_turn(&mut self, id: FileId) -> Result<(), Stopped> {
         for _ in 0..self.rules.turn_batches {
+            if self.listen_at <= Instant::now() {
+                self.listen();
+            }
+            self.do_due().await?;
             if !self.read_batch(id, false).await? {
                 break;
             }
@@ -241,8 +272,11 @@ impl Running {
         Ok(())
     }
 
-    /// One transaction; false at the end of the file.
+    /// One transaction; false at the end of the file. One without events only puts the mark of a file that was cut back.
     async fn read_batch(&mut self, id: FileId, last: bool) -> Result<bool, Stopped> {
+        if self.cx.stop.is_stopped() {
+            return Err(Stopped);
+        }
         let Some(tail) = self.tails.files.get_mut(&id) else { return Ok(false) };
         let read = match tail.read(self.rules.batch_events, last) {
             Ok(read) => read,
@@ -252,7 +286,7 @@ impl Running {
             }
         };
         tail.failures = 0;
-        if read.lines.is_empty() {
+        if read.lines.is_empty() && !read.back {
             return Ok(false);
         }
         let end = read.end;
@@ -260,9 +294,10 @@ impl Running {
         self.cx.pipeline.put(&mut batch, Retry::UntilStopped).await.map_err(|_| Stopped)?;
         if let Some(tail) = self.tails.files.get_mut(&id) {
             tail.position = end;
+            tail.mark_ahead = false;
         }
         if self.save_at.is_none() {
-            self.save_at = Instant::now().checked_add(self.rules.save_every);
+            self.save_at = Instant::now().checked_add(self.rules.save_every.max(SAVE_INTERVAL_MIN));
         }
         Ok(true)
     }
@@ -306,8 +341,12 @@ impl Running {
 
     /// Closes files that did not grow for a while, and forgets the ones that are gone.
     async fn close_idle(&mut self) -> Result<(), Stopped> {
+        let after = self.rules.idle_after;
+        // One that waits for its turn is not idle. One that cannot be read may be read through a new descriptor.
         let idle =
-            self.tails.files.values().filter(|tail| tail.grown.elapsed() >= self.rules.idle_after);
+            self.tails.files.values().filter(|tail| {
+                tail.grown.elapsed() >= after && (!tail.pending || tail.failures > 0)
+            });
         let idle: Vec<_> =
             idle.filter(|tail| tail.is_open() || tail.gone).map(|tail| tail.id).collect();
         for id in idle {

@@ -44,6 +44,8 @@ pub(super) struct Tail {
     pub(super) grown: Instant,
     /// Failures in a row.
     pub(super) failures: u32,
+    /// The mark in the channel is further than the file: it has to be put back before anything else, or it would win at a restart.
+    pub(super) mark_ahead: bool,
     file: Option<File>,
     lines: Lines,
     /// Up to here lines were given out.
@@ -60,6 +62,16 @@ pub(super) struct Read {
     pub(super) lines: Vec<(u64, Bytes)>,
     /// The position once these are committed.
     pub(super) end: u64,
+    /// The position goes back, which has to be committed even if there are no lines.
+    pub(super) back: bool,
+}
+
+/// What came of reading on.
+enum Filled {
+    More,
+    End,
+    /// The file was cut: it starts over.
+    Cut,
 }
 
 impl Tail {
@@ -76,6 +88,7 @@ impl Tail {
             pending: position != look.len,
             grown: Instant::now(),
             failures: 0,
+            mark_ahead: false,
             file: None,
             lines: Lines::new(Ending::Lf, LINE_BYTES_MAX),
             given: position,
@@ -123,17 +136,25 @@ impl Tail {
     /// The file cannot be opened or read, or it is another one by now (`NotFound`).
     pub(super) fn read(&mut self, events_max: usize, last: bool) -> io::Result<Read> {
         self.open()?;
-        let mut read = Read { lines: Vec::new(), end: self.given };
+        let mut read = Read { lines: Vec::new(), end: self.given, back: self.mark_ahead };
         let mut bytes = 0;
-        while read.lines.len() < events_max && bytes < BATCH_BYTES_MAX {
+        while !read.back && read.lines.len() < events_max && bytes < BATCH_BYTES_MAX {
             let line = match self.lines.next() {
                 Some(line) => line,
-                None if self.fill()? => continue,
-                None if last => match self.lines.rest() {
-                    Some(line) => line,
-                    None => break,
+                None => match self.fill() {
+                    Ok(Filled::More) => continue,
+                    Ok(Filled::Cut) => {
+                        read.back = true;
+                        break;
+                    }
+                    Ok(Filled::End) => match if last { self.lines.rest() } else { None } {
+                        Some(line) => line,
+                        None => break,
+                    },
+                    // The lines come first; the error comes again.
+                    Err(_) if !read.lines.is_empty() => break,
+                    Err(error) => return Err(error),
                 },
-                None => break,
             };
             if line.cut && !std::mem::replace(&mut self.warned_long, true) {
                 tracing::warn!(file = %self.path.display(), offset = self.given, bytes_max = LINE_BYTES_MAX, "a long line comes in pieces");
@@ -144,17 +165,22 @@ impl Tail {
             self.given += line.len as u64;
         }
         read.end = self.given;
-        if read.lines.is_empty() {
-            self.pending = false;
-            if self.lines.pending() == 0 {
-                // A thousand quiet files need no thousand buffers.
-                *self.lines.buffer() = BytesMut::new();
-            }
+        if read.lines.is_empty() && !read.back {
+            self.at_end();
         }
         Ok(read)
     }
 
-    fn open(&mut self) -> io::Result<()> {
+    fn at_end(&mut self) {
+        self.pending = false;
+        if self.lines.pending() == 0 {
+            // A thousand quiet files need no thousand buffers.
+            *self.lines.buffer() = BytesMut::new();
+        }
+    }
+
+    /// Opens the file, if it is not open. From then on a rename or a removal is no loss.
+    pub(super) fn open(&mut self) -> io::Result<()> {
         if self.file.is_none() {
             let file = File::open(&self.lies_at)?;
             let look = Look::of(&file.metadata()?).filter(|look| look.id == self.id);
@@ -168,9 +194,9 @@ impl Tail {
         Ok(())
     }
 
-    /// Reads on; false at the end. A file that is shorter than what was read of it starts over.
-    fn fill(&mut self) -> io::Result<bool> {
-        let Some(file) = &self.file else { return Ok(false) };
+    /// Reads on. A file that is shorter than what was read of it starts over.
+    fn fill(&mut self) -> io::Result<Filled> {
+        let Some(file) = &self.file else { return Ok(Filled::End) };
         let buffer = self.lines.buffer();
         let old = buffer.len();
         buffer.resize(old + READ_BYTES, 0);
@@ -181,13 +207,14 @@ impl Tail {
         if len == 0 && file.metadata()?.len() < self.read {
             tracing::warn!(file = %self.path.display(), position = self.position, "file was cut: it is read from its start");
             self.rewind(0);
-            return self.fill();
+            return Ok(Filled::Cut);
         }
         self.read += len as u64;
-        if len > 0 {
-            self.grown = Instant::now();
+        if len == 0 {
+            return Ok(Filled::End);
         }
-        Ok(len > 0)
+        self.grown = Instant::now();
+        Ok(Filled::More)
     }
 
     fn rewind(&mut self, to: u64) {
@@ -254,7 +281,26 @@ mod tests {
         let mut tail = tail(&path);
         assert_eq!(tail.read(9, false).unwrap().lines.len(), 2);
         fs::write(&path, "new\n").unwrap();
-        assert_eq!(text(&tail.read(9, false).unwrap()), [(0, "new")]);
+        let cut = tail.read(9, false).unwrap();
+        assert_eq!(
+            (cut.lines.len(), cut.end, cut.back),
+            (0, 0, true),
+            "committed before reading on"
+        );
+        let read = tail.read(9, false).unwrap();
+        assert_eq!((text(&read), read.back), (vec![(0, "new")], false));
+    }
+
+    #[test]
+    fn lines_that_were_read_before_a_cut_go_out_with_the_position_of_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, "one\ntwo\n").unwrap();
+        let mut tail = tail(&path);
+        assert_eq!(text(&tail.read(1, false).unwrap()), [(0, "one")]);
+        fs::write(&path, "").unwrap();
+        let read = tail.read(9, false).unwrap();
+        assert_eq!((text(&read), read.end, read.back), (vec![(4, "two")], 0, true));
     }
 
     #[test]

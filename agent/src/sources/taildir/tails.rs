@@ -15,6 +15,17 @@ use std::{
     sync::Arc,
 };
 
+/// Files with something to read that are opened before their turn, so that a file which is renamed, removed or compressed meanwhile is
+/// not lost. At most a quarter of the descriptors that the process may have; files beyond that are opened as others are read.
+const OPEN_AHEAD_MAX: usize = 1024;
+
+fn open_ahead_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(OPEN_AHEAD_MAX, |limit| {
+        usize::try_from(limit / 4).unwrap_or(OPEN_AHEAD_MAX).min(OPEN_AHEAD_MAX)
+    })
+}
+
 /// The files that are followed.
 pub(super) struct Tails {
     pub(super) groups: Vec<Group>,
@@ -55,6 +66,7 @@ impl Tails {
             let names = tails.scan_names(&directory)?;
             tails.adopt(&directory, &names);
         }
+        tails.open_ahead();
         tails.skip_to_end = false;
         tails.forget_saved();
         Ok(tails)
@@ -71,7 +83,24 @@ impl Tails {
 
     /// Looks where the files of a directory are now, and which ones are new.
     pub(super) fn scan(&mut self, directory: &Path) -> io::Result<()> {
-        self.scan_names(directory).map(|_| ())
+        self.scan_names(directory)?;
+        self.open_ahead();
+        Ok(())
+    }
+
+    /// Opens files that have to wait for their turn, the oldest first. An error is left to the turn, which reports it.
+    pub(super) fn open_ahead(&mut self) {
+        let (open, mut closed): (Vec<_>, Vec<_>) = self
+            .files
+            .values_mut()
+            .filter(|tail| tail.pending && tail.failures == 0)
+            .partition(|tail| tail.is_open());
+        closed.sort_by_key(|tail| tail.modified);
+        for tail in closed.into_iter().take(open_ahead_max().saturating_sub(open.len())) {
+            if let Err(error) = tail.open() {
+                tracing::debug!(source = %self.source, file = %tail.path.display(), %error, "not opened ahead");
+            }
+        }
     }
 
     fn scan_names(&mut self, directory: &Path) -> io::Result<Vec<Name>> {
@@ -135,6 +164,11 @@ impl Tails {
                     tail.gone = true;
                     tail.look_again();
                 }
+                None if tail.pending || tail.failures > 0 => {
+                    tracing::warn!(source = %self.source, file = %tail.path.display(), position = tail.position,
+                        "file is gone before it could be opened: what it had from this position on is lost");
+                    self.forget(id);
+                }
                 None => {
                     // Nothing to read it through: it was quiet when its descriptor was closed.
                     tracing::info!(source = %self.source, file = %tail.path.display(), position = tail.position, "file is gone");
@@ -151,9 +185,12 @@ impl Tails {
         if self.files.contains_key(&look.id) {
             return;
         }
-        let position = self.start_of(&path, &look);
+        let mark = self.mark_of(path.parent().unwrap_or(Path::new("/")), look.id.inode);
+        let position = self.start_of(&path, &look, mark.as_ref());
         tracing::info!(source = %self.source, file = %path.display(), inode = look.id.inode, position, "file followed");
-        let tail = Tail::new(path, group, &look, position);
+        let mut tail = Tail::new(path, group, &look, position);
+        tail.mark_ahead = mark.is_some_and(|mark| mark.position > position);
+        tail.pending |= tail.mark_ahead;
         // A new file may have got the inode of one just forgotten, and with it the key of its mark.
         let key = self.key_of(&tail);
         self.stale.retain(|stale| *stale != key);
@@ -162,25 +199,31 @@ impl Tails {
     }
 
     /// Where to begin: the mark, else the position file, else the start or the end.
-    fn start_of(&self, path: &Path, look: &Look) -> u64 {
+    fn start_of(&self, path: &Path, look: &Look, mark: Option<&Mark>) -> u64 {
         let fresh = if self.skip_to_end { look.len } else { 0 };
-        let position = match self.mark_of(path.parent().unwrap_or(Path::new("/")), look.id.inode) {
+        let position = match mark {
             Some(mark)
                 if mark.is_about(look) && mark.is_named(path.file_name().unwrap_or_default()) =>
             {
+                self.compare(path, look, mark);
                 mark.position
             }
             Some(_) => 0,
-            None => {
-                let row = self
-                    .saved
-                    .rows
-                    .iter()
-                    .find(|row| row.inode == look.id.inode && row.path == path);
-                row.map_or(fresh, |row| row.position)
-            }
+            None => self.row_of(path, look).map_or(fresh, |row| row.position),
         };
         if position > look.len { 0 } else { position }
+    }
+
+    fn row_of(&self, path: &Path, look: &Look) -> Option<&Row> {
+        self.saved.rows.iter().find(|row| row.inode == look.id.inode && row.path == path)
+    }
+
+    /// Whoever edits the position file shall learn why that does nothing. After a kill the file may be behind, too.
+    fn compare(&self, path: &Path, look: &Look, mark: &Mark) {
+        if let Some(row) = self.row_of(path, look).filter(|row| row.position != mark.position) {
+            tracing::warn!(source = %self.source, file = %path.display(), mark = mark.position, position_file = row.position,
+                "the mark in the channel and the position file disagree: the mark wins");
+        }
     }
 
     fn mark_of(&self, directory: &Path, inode: u64) -> Option<Mark> {
@@ -273,10 +316,21 @@ impl Tails {
         rows
     }
 
-    /// Files that may have something to read, the oldest first.
+    /// Files that may have something to read, the oldest first. Of those with one name only the oldest: a file that was renamed is read to
+    /// its end before its successor begins, so that lines stay in order. Files of other names have their turns meanwhile.
     pub(super) fn pending(&self) -> Vec<FileId> {
-        let mut pending: Vec<_> = self.files.values().filter(|tail| tail.pending).collect();
-        pending.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+        let mut heads: BTreeMap<&Path, &Tail> = BTreeMap::new();
+        // A file that still has its name came last, even if a predecessor was written after it.
+        let age = |tail: &Tail| (!tail.gone, tail.modified, tail.born_ms);
+        for tail in self.files.values().filter(|tail| tail.pending) {
+            let head = heads.entry(&tail.path).or_insert(tail);
+            if age(tail) < age(head) {
+                *head = tail;
+            }
+        }
+        let mut pending: Vec<_> = heads.into_values().collect();
+        // Stable: files of the same time stay sorted by path.
+        pending.sort_by_key(|tail| tail.modified);
         pending.into_iter().map(|tail| tail.id).collect()
     }
 }

@@ -195,6 +195,46 @@ async fn the_mark_counts_and_not_the_position_file() {
     source.stop().await;
 }
 
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_position_file_that_disagrees_with_the_mark_is_a_warning() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // Of this thread, on which the source runs, too.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let dir = Dir::new();
+    dir.append("a", "one\ntwo\n");
+    let mut out = Arc::default();
+    for (edited, warns) in [(false, false), (true, true)] {
+        if edited {
+            let saved = fs::read_to_string(dir.positions()).unwrap();
+            fs::write(dir.positions(), saved.replace("\"pos\":8", "\"pos\":4")).unwrap();
+        }
+        let source = dir.start("a", &[], out).await;
+        assert_eq!(source.out.wait_for(2).await, ["one", "two"]);
+        out = source.stop().await;
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let line = text.lines().find(|line| line.contains("the mark wins"));
+        assert_eq!(line.is_some(), warns, "{text}");
+        assert!(line.is_none_or(|line| line.contains("WARN") && line.contains("position_file=4")));
+    }
+}
+
 #[tokio::test]
 async fn a_renamed_file_is_read_to_its_end_though_it_no_longer_matches() {
     let dir = Dir::new();
@@ -268,6 +308,126 @@ async fn a_file_that_was_cut_or_deleted_is_read_anew() {
     fs::remove_file(dir.path("f")).unwrap();
     dir.append("f", "new\n");
     assert_eq!(source.out.wait_for(3).await[1..], ["cut", "new"]);
+    source.stop().await;
+}
+
+/// The position that the only mark says.
+fn mark(out: &Collector) -> u64 {
+    let marks = out.marks();
+    let mut live = marks.values().filter(|value| !value.is_empty());
+    let mark = position::Mark::decode(live.next().unwrap()).unwrap();
+    assert!(live.next().is_none());
+    mark.position
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_and_grew_past_its_mark_while_the_agent_was_down_loses_nothing() {
+    for cut_while_down in [false, true] {
+        let dir = Dir::new();
+        dir.append("f", "a long first line\n");
+        let mut source = dir.run("f", &[]).await;
+        source.out.wait_for(1).await;
+        if cut_while_down {
+            let out = source.stop().await;
+            fs::write(dir.path("f"), "").unwrap();
+            source = dir.start("f", &[], out).await;
+        } else {
+            // As copytruncate does.
+            fs::write(dir.path("f"), "").unwrap();
+        }
+        source.out.until("the mark to go back", |out| mark(out) == 0).await;
+        let out = source.stop().await;
+        dir.append("f", "one that is not skipped\ntwo\n");
+        let source = dir.start("f", &[], out).await;
+        assert_eq!(source.out.wait_for(3).await[1..], ["one that is not skipped", "two"]);
+        source.stop().await;
+    }
+}
+
+/// So many lines of ten bytes.
+fn backlog(lines: u32) -> String {
+    (0..lines).map(|number| format!("{number:09}\n")).collect()
+}
+
+/// A transaction for each line.
+const SLOW: (&str, &str) = ("batchSize", "1");
+
+#[tokio::test]
+async fn a_backlog_does_not_put_off_the_end() {
+    let dir = Dir::new();
+    dir.append("f", &backlog(20_000));
+    let source = dir.run("f", &[SLOW]).await;
+    source.out.wait_for(1).await;
+    let out = source.stop().await;
+    let events = out.events().len();
+    assert!(events < 10_000, "{events}");
+    assert_eq!(mark(&out), 10 * events as u64);
+    let saved = position::load(&dir.positions());
+    assert_eq!(saved.rows[0].position, 10 * events as u64, "written at the end");
+    let source = dir.start("f", &[], out).await;
+    assert_eq!(source.out.wait_for(20_000).await.concat(), backlog(20_000).replace('\n', ""));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn a_backlog_does_not_put_off_the_position_file() {
+    let dir = Dir::new();
+    dir.append("f", &backlog(20_000));
+    let source = dir.run("f", &[SLOW, ("writePosInterval", "1")]).await;
+    let between = |out: &Collector| {
+        let rows = position::load(&dir.positions()).rows;
+        let done = out.events().len() == 20_000;
+        rows.iter().any(|row| row.position > 0 && row.position < 200_000) || done
+    };
+    source.out.until("a position within the backlog", between).await;
+    assert!(source.out.events().len() < 20_000);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_removed_before_its_turn_is_read_nevertheless() {
+    let dir = Dir::new();
+    dir.append("a", &backlog(3000));
+    let source = dir.run(".*", &[SLOW]).await;
+    source.out.wait_for(1).await;
+    dir.append("b", "b1\nb2\n");
+    dir.append("c", "c1\n");
+    source.out.wait_for(2000).await;
+    dir.rename("b", "../b.gz");
+    fs::remove_file(dir.path("c")).unwrap();
+    let bodies = source.out.wait_for(3003).await;
+    assert!(["b1", "b2", "c1"].iter().all(|body| bodies.iter().any(|seen| seen == body)));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn files_found_at_the_start_are_open_before_their_turn() {
+    let dir = Dir::new();
+    dir.append("a", &backlog(10));
+    dir.append("b", "b1\n");
+    let source = dir.run(".*", &[SLOW]).await;
+    source.out.wait_for(1).await;
+    fs::remove_file(dir.path("b")).unwrap();
+    assert_eq!(source.out.wait_for(11).await[10], "b1");
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn a_renamed_file_is_finished_before_its_successor_begins_and_others_have_their_turns() {
+    let dir = Dir::new();
+    dir.append("access.log", &backlog(4000));
+    let source = dir.run(r".*\.log", &[SLOW]).await;
+    source.out.wait_for(1).await;
+    dir.rename("access.log", "access.log.1");
+    dir.append("access.log", "second\n");
+    dir.append("other.log", "other\n");
+    source.out.wait_for(1100).await;
+    dir.rename("access.log", "access.log.2");
+    dir.append("access.log", "third\n");
+    let bodies = source.out.wait_for(4003).await;
+    let at = |body: &str| bodies.iter().position(|seen| seen == body).unwrap();
+    assert!(at("other") < 4000, "a turn of its own");
+    assert_eq!((at("second"), at("third")), (4001, 4002));
     source.stop().await;
 }
 
