@@ -100,21 +100,25 @@ fn verify(settings: &Settings) -> Vec<Problem> {
 }
 
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Sink>, ComponentError> {
-    let interval = settings.whole("sink.rollInterval")?;
-    Ok(Box::new(FileRoll {
-        name: Arc::clone(settings.name()),
-        directory: PathBuf::from(settings.required("sink.directory")?),
-        names: settings.usable(Names::new(settings))?,
-        roll_after: (interval > 0).then(|| Duration::from_secs(interval)),
-        batch_events: usize::try_from(settings.whole("sink.batchSize")?).unwrap_or(usize::MAX),
-        sync: settings.flag("sink.sync"),
-        serializer: serializers::build(settings, "sink.serializer")?,
-        open: None,
-        text: Vec::new(),
-    }))
+    Ok(Box::new(FileRoll::new(settings)?))
 }
 
 impl FileRoll {
+    fn new(settings: &Settings) -> Result<Self, ComponentError> {
+        let interval = settings.whole("sink.rollInterval")?;
+        Ok(Self {
+            name: Arc::clone(settings.name()),
+            directory: PathBuf::from(settings.required("sink.directory")?),
+            names: settings.usable(Names::new(settings))?,
+            roll_after: (interval > 0).then(|| Duration::from_secs(interval)),
+            batch_events: usize::try_from(settings.whole("sink.batchSize")?).unwrap_or(usize::MAX),
+            sync: settings.flag("sink.sync"),
+            serializer: serializers::build(settings, "sink.serializer")?,
+            open: None,
+            text: Vec::new(),
+        })
+    }
+
     /// Creates the next file, durable as a name before anything in it counts.
     fn create(&mut self) -> io::Result<Open> {
         let (file, path) = loop {
@@ -125,8 +129,12 @@ impl FileRoll {
                 Err(error) => return Err(with_path(error, &path)),
             }
         };
-        if self.sync {
-            File::open(&self.directory)?.sync_all()?;
+        if self.sync
+            && let Err(error) =
+                File::open(&self.directory).and_then(|directory| directory.sync_all())
+        {
+            remove(&path);
+            return Err(with_path(error, &self.directory));
         }
         tracing::info!(sink = %self.name, file = %path.display(), "file created");
         // An interval too long for the clock is as good as none.
@@ -136,7 +144,7 @@ impl FileRoll {
 
     fn write(&mut self, batch: Batch<'_>) -> io::Result<()> {
         self.text.clear();
-        let mut open = match self.open.take() {
+        let open = match self.open.take() {
             Some(open) => open,
             None => {
                 let open = self.create()?;
@@ -147,10 +155,24 @@ impl FileRoll {
         for event in batch.events {
             self.serializer.write(event, &mut self.text);
         }
-        // A file whose write failed is not written again: its events come again into the next one.
-        open.append(&self.text, self.sync)?;
-        self.open = Some(open);
+        let written = self.append(open);
         self.text.shrink_to(BATCH_BYTES_MAX);
+        written
+    }
+
+    /// Appends the text. If that fails, its events come again; a full disk must not make a file for each try.
+    fn append(&mut self, mut open: Open) -> io::Result<()> {
+        match open.append(&self.text, self.sync) {
+            Ok(()) => self.open = Some(open),
+            Err(Failed { error, .. }) if open.len == 0 => {
+                remove(&open.path);
+                return Err(error);
+            }
+            Err(Failed { error, usable }) => {
+                self.open = usable.then_some(open);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
@@ -160,7 +182,7 @@ impl FileRoll {
         self.text.clear();
         self.serializer.end(&mut self.text);
         if !self.text.is_empty() {
-            open.append(&self.text, self.sync)?;
+            open.append(&self.text, self.sync).map_err(|failed| failed.error)?;
         }
         tracing::info!(sink = %self.name, file = %open.path.display(), bytes = open.len, "file closed");
         Ok(())
@@ -174,25 +196,37 @@ impl FileRoll {
     }
 }
 
+/// An append that failed.
+struct Failed {
+    error: io::Error,
+    /// The file is as it was before, and more can be appended.
+    usable: bool,
+}
+
 impl Open {
-    fn append(&mut self, text: &[u8], sync: bool) -> io::Result<()> {
-        let written = self
-            .file
-            .write_all(text)
-            .and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
-        match written {
-            Ok(()) => {
-                self.len += text.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // Half a batch is no use to a reader. If this fails, too, the error that matters is the first.
-                if self.file.set_len(self.len).is_err() {
-                    tracing::warn!(file = %self.path.display(), from = self.len, "a part of a batch stays at the end of this file");
-                }
-                Err(with_path(error, &self.path))
-            }
+    fn append(&mut self, text: &[u8], sync: bool) -> Result<(), Failed> {
+        // What a failed sync leaves on the disk nobody knows: such a file ends there.
+        let written = self.file.write_all(text).map_err(|error| (error, true));
+        let synced = written.and_then(|()| {
+            if sync { self.file.sync_data().map_err(|error| (error, false)) } else { Ok(()) }
+        });
+        let Err((error, known)) = synced else {
+            self.len += text.len() as u64;
+            return Ok(());
+        };
+        // Half a batch is no use to a reader. If this fails, too, the error that matters is the first.
+        let cut = self.file.set_len(self.len).is_ok();
+        if !cut {
+            tracing::warn!(file = %self.path.display(), from = self.len, "a part of a batch stays at the end of this file");
         }
+        Err(Failed { error: with_path(error, &self.path), usable: cut && known })
+    }
+}
+
+/// Removes a file in which nothing counts.
+fn remove(path: &std::path::Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(file = %path.display(), %error, "cannot remove a file without events");
     }
 }
 

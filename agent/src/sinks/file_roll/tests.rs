@@ -101,3 +101,40 @@ async fn a_directory_that_is_missing_is_named() {
     let error = sink(&dir.path().join("none"), &[]).start().await.unwrap_err();
     assert!(error.0.contains("sink.directory") && error.0.contains("none"), "{error}");
 }
+
+/// A file that takes nothing more, as on a full disk, but can be cut.
+fn full(text: &str) -> File {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let mut file = File::from(memfd_create("full", MemfdFlags::ALLOW_SEALING).unwrap());
+    file.write_all(text.as_bytes()).unwrap();
+    fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn a_full_disk_does_not_make_a_file_for_each_try() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = [("sink.directory", dir.path().to_str().unwrap())];
+    let mut sink = FileRoll::new(&settings(&ENTRY, &keys)).unwrap();
+    let events = [Event::of_body("one")];
+    let batch = Batch { events: &events, ids: None, attempt: 1 };
+    let open = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::write(&path, text).unwrap();
+        Some(Open { file: full(text), path, len: text.len() as u64, roll_at: None })
+    };
+    // One that holds events is kept and used on.
+    sink.open = open("used", "old\n");
+    for _ in 0..3 {
+        sink.deliver(batch).await.unwrap_err();
+    }
+    assert_eq!(contents(dir.path()), ["old\n"]);
+    assert!(sink.open.as_ref().is_some_and(|open| open.len == 4));
+    // One that holds nothing goes.
+    sink.open = open("new", "");
+    sink.deliver(batch).await.unwrap_err();
+    assert_eq!(contents(dir.path()), ["old\n"]);
+    assert!(sink.open.is_none());
+    sink.deliver(batch).await.unwrap();
+    assert_eq!(contents(dir.path()).len(), 2);
+}
