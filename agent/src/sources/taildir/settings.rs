@@ -22,8 +22,8 @@ pub(crate) static ENTRY: Entry = Entry {
         Key::new(
             "positionFile",
             KeyKind::Text,
-            "Flume's position file. Each source needs its own. A channel that keeps marks (the file channel does) commits the positions with \
-             the events, and those count: to edit or delete this file has no effect then.",
+            "Flume's position file. Each source needs its own. A channel that keeps marks (the file channel does) commits the positions \
+             with the events, and those count: to edit or delete this file has no effect then.",
         )
         .or("~/.flume/taildir_position.json"),
         Key::new(
