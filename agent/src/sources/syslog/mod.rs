@@ -25,6 +25,15 @@ const HOST: Key = Key::new(
     KeyKind::Text,
     "The name or address to listen at. Absent: 127.0.0.1, where Flume listens at all addresses (`0.0.0.0`).",
 );
+const FORMAT: Key = Key::new(
+    "format.*",
+    KeyKind::Text,
+    "`format.regex`, `.search`, `.replace`, `.dateFormat`: a format tried before the built-in ones.",
+)
+.ignored(
+    "formats of one's own are not there yet: a message that no built-in format fits keeps its whole text as the body, without \
+     headers from it",
+);
 const KEEP_FIELDS: Key = Key::new(
     "keepFields",
     KeyKind::Text,

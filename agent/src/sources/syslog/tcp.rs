@@ -3,7 +3,9 @@
 //! All messages that have arrived together go into one transaction. While a channel is full nothing more is read, so that the sender waits
 //! (Flume drops the events).
 
-use super::{CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of};
+use super::{
+    CLIENT_HOST, CLIENT_IP, FORMAT, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of,
+};
 use crate::{
     component::{
         BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, PutBatch,
@@ -29,6 +31,7 @@ pub(crate) static ENTRY: Entry = Entry {
         KEEP_FIELDS,
         CLIENT_IP,
         CLIENT_HOST,
+        FORMAT,
         Key::new("ssl", KeyKind::Flag, "TLS; not supported yet, `true` is an error.").or("false"),
         Key::new(
             "max-connections",

@@ -4,7 +4,9 @@
 //! of the system fills, which then drops datagrams. That is logged. What stands behind a line end in a datagram is a further message
 //! (Flume ignores it).
 
-use super::{CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of};
+use super::{
+    CLIENT_HOST, CLIENT_IP, FORMAT, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of,
+};
 use crate::component::{
     BoxFuture, Build, ComponentError, Entry, Parts, Placement, PutBatch, Retry, Settings, Source,
     SourceContext,
@@ -19,7 +21,7 @@ use tokio::{
 pub(crate) static ENTRY: Entry = Entry {
     names: &["syslogudp", "org.apache.flume.source.SyslogUDPSource"],
     doc: "Takes syslog messages over UDP, one a datagram.",
-    keys: &[PORT, HOST, KEEP_FIELDS, CLIENT_IP, CLIENT_HOST],
+    keys: &[PORT, HOST, KEEP_FIELDS, CLIENT_IP, CLIENT_HOST, FORMAT],
     batch_key: None,
     verify: None,
     build: Build::Source(Placement::Shared, build),
