@@ -21,6 +21,8 @@ use std::{
 
 /// Lines that one transaction carries: as many may come twice after a kill.
 const BATCH: u64 = 100;
+/// Lines that are written at once right before the kill.
+const BURST: u64 = 20_000;
 /// How long the agent may take to deliver what is left once the load ends.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -124,6 +126,9 @@ impl Demo {
 
     /// Kills the agent as a crash would, and starts it again while the load goes on.
     fn crash(&mut self, mut agent: Child, rate: u64) -> io::Result<Child> {
+        // A burst, and the kill in the middle of it: there is work in flight.
+        self.load.write(BURST)?;
+        self.load.pause();
         agent.kill()?;
         agent.wait()?;
         self.counter.look()?;

@@ -32,13 +32,19 @@ impl Load {
     pub(super) fn write_until(&mut self, elapsed: Duration, rate: u64) -> io::Result<()> {
         let due =
             u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_mul(rate) / 1000;
+        self.write(due.saturating_sub(self.written))?;
+        self.pause();
+        Ok(())
+    }
+
+    /// Writes the next `count` lines at once.
+    pub(super) fn write(&mut self, count: u64) -> io::Result<()> {
         self.lines.clear();
-        for number in self.written..due {
+        for number in self.written..self.written + count {
             writeln!(self.lines, "{number:010} {TEXT}")?;
         }
         self.file.write_all(&self.lines)?;
-        self.written = due.max(self.written);
-        self.pause();
+        self.written += count;
         Ok(())
     }
 
