@@ -95,7 +95,10 @@ impl<W: Write> Events<'_, W> {
         }
         let turn = self.options.select.turn(self.seen.rows);
         self.more = turn == Turn::Enough;
-        if !self.more {
+        if self.more {
+            // The first one that is not shown, also when none was.
+            self.next = Some(info.seq.get());
+        } else {
             self.seen.rows += 1;
             self.next = Some(info.seq.next().get());
         }
