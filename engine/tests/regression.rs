@@ -7,8 +7,8 @@
 
 mod common;
 
-use common::sim::SimVfs;
-use fchannel::{Channel, Durability, Error, Lsn, Options, TakeLimit, Wal, WalOptions};
+use common::{gate::GateVfs, sim::SimVfs};
+use fchannel::{Channel, CommitError, Durability, Error, Lsn, Options, TakeLimit, Wal, WalOptions};
 use std::{
     fs,
     future::Future,
@@ -269,4 +269,23 @@ fn marks_of_several_transactions_stay_small_together() {
     let committed = open.into_iter().filter_map(|put| put.commit().ok()).count();
     assert_eq!(committed, 1);
     assert_eq!(channel.marks().len(), 1);
+}
+
+/// Under `Interval` the sync before a rotation failed for want of space, was taken for a segment that could not be made, and was tried
+/// again, with success: the kernel had forgotten what it lost.
+#[test]
+fn a_failed_sync_before_a_rotation_is_final() {
+    const ENOSPC: i32 = 28;
+    let dir = tempfile::tempdir().unwrap();
+    let vfs = GateVfs::default();
+    let gate = vfs.gate.clone();
+    let durability = Durability::Interval { sync_interval_ms: 600_000 };
+    let options = Options { durability, ..options(&[]) };
+    let channel = Channel::open_on(Arc::new(vfs), dir.path(), options).unwrap();
+    channel.put(&[7; 1000]).unwrap();
+    gate.fail_one_sync(ENOSPC);
+    let failed = (0..100).find_map(|_| channel.put(&[7; 1000]).err()).unwrap();
+    assert!(matches!(failed, CommitError::Unknown(_)), "{failed}");
+    assert!(channel.poisoned().is_some());
+    assert!(channel.put(b"later").is_err());
 }

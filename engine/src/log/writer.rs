@@ -188,7 +188,11 @@ impl Writer {
                     return self.file.sync().map(|()| fill.len() as u64);
                 }
                 Ok(()) => return Ok(fill.len() as u64),
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                    ) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -273,6 +277,8 @@ impl Writer {
 
     /// A new segment for the frames in flight. On a full disk the puts among them are refused; takes get the reserve.
     fn rotate_for(&mut self, log: &Log, flight: &mut InFlight) -> Result<()> {
+        // Before and apart: a sync that fails for want of space is a failed sync (rule W5), and must not be tried again below.
+        self.sync()?;
         match self.rotate(log, false) {
             Err(error) if error.kind() == &ErrorKind::DiskFull => {
                 flight.refuse(&error, |request| request.refusable);

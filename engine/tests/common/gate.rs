@@ -23,6 +23,8 @@ pub(crate) enum Writes {
 struct State {
     writes: Writes,
     waiting: usize,
+    /// What the next sync answers, once: the kernel tells a lost page one time only.
+    sync_error: Option<i32>,
 }
 
 /// The gate; clones share it.
@@ -34,6 +36,11 @@ impl Gate {
     pub(crate) fn set(&self, writes: Writes) {
         self.0.0.lock().unwrap().writes = writes;
         self.0.1.notify_all();
+    }
+
+    /// The next sync fails with this error of the operating system, and those after it succeed.
+    pub(crate) fn fail_one_sync(&self, error: i32) {
+        self.0.0.lock().unwrap().sync_error = Some(error);
     }
 
     /// How many writes wait.
@@ -85,7 +92,10 @@ impl File for GateFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
+        match self.gate.0.0.lock().unwrap().sync_error.take() {
+            Some(error) => Err(io::Error::from_raw_os_error(error)),
+            None => self.inner.sync(),
+        }
     }
 }
 
