@@ -38,9 +38,13 @@ pub(crate) fn read_checkpoints(
     files: BTreeMap<u64, PathBuf>,
 ) -> Vec<(u64, Candidate)> {
     let read = |(generation, path): (u64, PathBuf)| {
-        // One that cannot be read is as good as damaged: an older one, or an image in the log, serves (@I).
-        let bytes = read_all(vfs, &path, CHECKPOINT_BYTES_MAX)
-            .map_err(|error| Error::corrupt(format!("the checkpoint cannot be read: {error}")));
+        let bytes = match read_all(vfs, &path, CHECKPOINT_BYTES_MAX) {
+            // Replaced by a newer one under a reader without the lock.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            // One that cannot be read is as good as damaged: an older one, or an image in the log, serves (@I).
+            Err(error) => Err(Error::corrupt(format!("the checkpoint cannot be read: {error}"))),
+            Ok(bytes) => Ok(bytes),
+        };
         let image =
             bytes.and_then(|bytes| checkpoint_from_bytes(&bytes)).and_then(|(inside, image)| {
                 if inside == generation {
@@ -50,9 +54,9 @@ pub(crate) fn read_checkpoints(
                 }
             });
         let image = image.map_err(|error| error.in_file(&path));
-        (generation, (path, image))
+        Some((generation, (path, image)))
     };
-    files.into_iter().rev().map(read).collect()
+    files.into_iter().rev().filter_map(read).collect()
 }
 
 impl Checkpoints {
