@@ -68,9 +68,9 @@ pub use inspect::{
     Verification, Verify, Which,
 };
 pub use log::{
-    Committed, Consequence, ImageSource, RecoveryReport, Ticket, VERDICTS, Verdict, VerdictRow,
-    Wal, WalRecord,
+    Committed, Consequence, ImageSource, Quarantined, RecoveryReport, Ticket, VERDICTS, Verdict,
+    VerdictRow, Wal, WalRecord,
 };
-pub use options::{Durability, Options, WalOptions};
+pub use options::{Durability, OnDamage, Options, WalOptions};
 pub use queue::{Record, TakeLimit};
 pub use stats::LogStats;

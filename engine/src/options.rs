@@ -18,6 +18,19 @@ pub enum Durability {
     },
 }
 
+/// What becomes of bytes that were durable and are damaged.
+///
+/// Where a directory is missing, or not this log's, the open is refused by either: a disk that is not mounted must never look like an
+/// empty log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDamage {
+    /// Set them aside, count and name what is lost, and go on around it: one bad sector must not keep a queue shut.
+    Quarantine,
+    /// Stop and explain: the open is refused, and a read gets the error.
+    Refuse,
+}
+
 /// Options of a [`Channel`](crate::Channel). They may differ from open to open; only the directories are remembered.
 ///
 /// # Examples
@@ -57,6 +70,8 @@ pub struct Options {
     pub checkpoint_log_bytes: u64,
     /// Memory for recent frames, from which takers that keep up are served. Default: 16 MiB. Minimum: 0.
     pub tail_cache_bytes: u64,
+    /// What becomes of bytes that were durable and are damaged. Default: they are set aside, and the channel goes on around them.
+    pub on_damage: OnDamage,
     /// Whether [`close`](crate::Channel::close) writes a checkpoint. Default: true. Without it the next open reads more; nothing is lost.
     pub checkpoint_on_close: bool,
 }
@@ -78,6 +93,7 @@ impl Default for Options {
             checkpoint_interval_ms: 30_000,
             checkpoint_log_bytes: 64 * MIB,
             tail_cache_bytes: 16 * MIB,
+            on_damage: OnDamage::Quarantine,
             checkpoint_on_close: true,
         }
     }
@@ -110,6 +126,7 @@ impl Options {
             segment_bytes_max: self.segment_bytes_max,
             free_space_min_bytes: self.free_space_min_bytes,
             tail_cache_bytes: self.tail_cache_bytes,
+            on_damage: self.on_damage,
         }
     }
 }
@@ -121,6 +138,7 @@ pub(crate) struct LogOptions {
     pub(crate) segment_bytes_max: u64,
     pub(crate) free_space_min_bytes: u64,
     pub(crate) tail_cache_bytes: u64,
+    pub(crate) on_damage: OnDamage,
 }
 
 impl LogOptions {
@@ -146,6 +164,8 @@ pub struct WalOptions {
     pub record_bytes_max: u64,
     /// As [`Options::free_space_min_bytes`]. Default: 0: a bare log is refused nothing until the disk is full.
     pub free_space_min_bytes: u64,
+    /// As [`Options::on_damage`]. Default: refuse, since only the log's user knows what its state is worth without a record.
+    pub on_damage: OnDamage,
 }
 
 impl Default for WalOptions {
@@ -155,6 +175,7 @@ impl Default for WalOptions {
             segment_bytes_max: 64 * MIB,
             record_bytes_max: 64 * MIB,
             free_space_min_bytes: 0,
+            on_damage: OnDamage::Refuse,
         }
     }
 }
@@ -176,6 +197,7 @@ impl WalOptions {
             segment_bytes_max: self.segment_bytes_max,
             free_space_min_bytes: self.free_space_min_bytes,
             tail_cache_bytes: 0,
+            on_damage: self.on_damage,
         }
     }
 }

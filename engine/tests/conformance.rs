@@ -26,7 +26,9 @@
 mod common;
 
 use common::{drain, drain_by, eventually, now, payloads, put_all, put_of, texts};
-use fchannel::{Channel, CommitError, ErrorKind, ImageSource, Options, PutError, TakeLimit};
+use fchannel::{
+    Channel, CommitError, ErrorKind, ImageSource, OnDamage, Options, PutError, TakeLimit,
+};
 use std::{
     collections::BTreeSet,
     fs,
@@ -376,6 +378,7 @@ fn t16_rolled_back_transactions_leave_nothing() {
 fn t17_t18_a_damaged_event_is_named_and_events_before_it_are_given() {
     let mut fixture = Fixture::new();
     fixture.options.tail_cache_bytes = 0;
+    fixture.options.on_damage = OnDamage::Refuse;
     let channel = fixture.open();
     put_all(&channel, &texts("before", 3));
     put_all(&channel, &["to be damaged"]);
@@ -625,7 +628,8 @@ fn t50_directories_that_are_gone_stop_the_log() {
 
 #[test]
 fn t54_a_segment_full_of_garbage_refuses_the_open() {
-    let fixture = Fixture::new();
+    let mut fixture = Fixture::new();
+    fixture.options.on_damage = OnDamage::Refuse;
     let channel = fixture.open();
     put_all(&channel, &["e"]);
     channel.close().unwrap();

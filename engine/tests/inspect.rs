@@ -8,8 +8,8 @@
 
 use fchannel::{
     Channel, Error, ErrorKind, Event, EventRow, EventSeq, Finding, FramePtr, FrameRow, Headers,
-    Inspector, Lsn, Options, Position, Severity, TakeLimit, Verdict, Verification, Verify, Wal,
-    WalOptions, Which, io::Holder,
+    Inspector, Lsn, OnDamage, Options, Position, Severity, TakeLimit, Verdict, Verification,
+    Verify, Wal, WalOptions, Which, io::Holder,
 };
 use std::{
     collections::BTreeMap,
@@ -261,7 +261,8 @@ fn a_damaged_header_hides_its_frame_and_no_others() {
         "3 owed of 3 events: seq 60-62; events taken there may be delivered again"
     );
     assert!(finding.what.contains("next good frame at seg-"), "{}", finding.what);
-    let refused = Channel::open(root.path(), options(&[])).err().unwrap();
+    let refusing = Options { on_damage: OnDamage::Refuse, ..options(&[]) };
+    let refused = Channel::open(root.path(), refusing).err().unwrap();
     assert_eq!(refused.kind(), &ErrorKind::Corrupt, "recovery refuses what the inspector passes");
 }
 

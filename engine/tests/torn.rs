@@ -10,8 +10,9 @@
 mod common;
 
 use common::{env, put_all, put_of, sim::SimVfs};
-use fchannel::{Channel, ErrorKind, Options, TakeLimit};
+use fchannel::{Channel, ErrorKind, OnDamage, Options, TakeLimit};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,12 +25,17 @@ fn options() -> Options {
         free_space_min_bytes: 0,
         keep_alive_ms: 0,
         checkpoint_on_close: false,
+        on_damage: OnDamage::Refuse,
         ..Options::default()
     }
 }
 
 fn open(world: &SimVfs) -> fchannel::Result<Channel> {
-    Channel::open_on(Arc::new(world.clone()), Path::new(HOME), options())
+    open_with(world, OnDamage::Refuse)
+}
+
+fn open_with(world: &SimVfs, on_damage: OnDamage) -> fchannel::Result<Channel> {
+    Channel::open_on(Arc::new(world.clone()), Path::new(HOME), Options { on_damage, ..options() })
 }
 
 fn look(channel: &Channel) -> fchannel::Result<Vec<(u64, Vec<u8>)>> {
@@ -276,6 +282,121 @@ fn a_damaged_image_does_not_hide_the_frames_behind_it() {
                 matches!(outcome, Outcome::Right | Outcome::Refused),
                 "damaged at {at}: {outcome:?}"
             );
+        }
+    }
+}
+
+/// All that was ever put, by sequence, and what is owed at the end.
+fn books(history: &[Owed]) -> (BTreeMap<u64, Vec<u8>>, BTreeSet<u64>) {
+    let all = history.iter().flatten().cloned().collect();
+    let owed = history.last().unwrap().iter().map(|(seq, _)| *seq).collect();
+    (all, owed)
+}
+
+/// Opens with damage set aside, drains, and holds what came against the books: each event that is owed comes, in order and as it was
+/// put, or lies in a range that the quarantine names. `may_end_early` at a torn end. Answers how many are lost and how many doubled.
+fn drain_around(
+    world: &SimVfs,
+    history: &[Owed],
+    may_end_early: bool,
+    what: &str,
+) -> (usize, usize) {
+    let (all, owed) = books(history);
+    let channel = open_with(world, OnDamage::Quarantine)
+        .unwrap_or_else(|error| panic!("{what}: one bad record keeps the channel shut: {error}"));
+    let mut came = Vec::new();
+    loop {
+        let take = channel
+            .begin_take(TakeLimit::events(3))
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        if take.records().is_empty() {
+            break;
+        }
+        came.extend(
+            take.records().iter().map(|record| (record.seq.get(), record.payload.to_vec())),
+        );
+        take.commit().unwrap();
+    }
+    assert_eq!((channel.stats().events, channel.stats().used), (0, 0), "{what}: drained");
+    assert!(came.is_sorted_by(|one, two| one.0 < two.0), "{what}: out of order or twice");
+    for (seq, payload) in &came {
+        assert_eq!(all.get(seq), Some(payload), "{what}: event {seq} was never put like that");
+    }
+    let came: BTreeSet<u64> = came.into_iter().map(|(seq, _)| seq).collect();
+    let quarantined = channel.quarantined();
+    let named = |seq: u64| {
+        quarantined
+            .iter()
+            .any(|record| (record.events.0.get()..record.events.1.get()).contains(&seq))
+    };
+    let lost: Vec<u64> = owed.difference(&came).copied().collect();
+    let unnamed: Vec<u64> = lost.iter().copied().filter(|seq| !named(*seq)).collect();
+    assert!(
+        unnamed.is_empty() || may_end_early,
+        "{what}: lost in silence: {unnamed:?} of {quarantined:?}"
+    );
+    let doubled = came.difference(&owed).count();
+    assert!(doubled == 0 || !quarantined.is_empty() || may_end_early, "{what}: doubled in silence");
+    channel.put(b"goes on").unwrap();
+    let known = channel.quarantined().len();
+    drop(channel);
+    world.kill();
+    let again =
+        open_with(world, OnDamage::Quarantine).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(again.recovery().damages, [], "{what}: the same damage is found once");
+    assert_eq!(again.recovery().quarantined.len(), known, "{what}: and told at each start");
+    let take = again.begin_take(TakeLimit::events(9)).unwrap();
+    assert_eq!(take.records().len(), 1, "{what}");
+    assert_eq!(take.records()[0].payload, b"goes on"[..], "{what}");
+    (lost.len(), doubled)
+}
+
+#[test]
+fn a_channel_goes_on_around_any_damage_and_names_what_is_lost() {
+    for end in [End::Close, End::Kill] {
+        for checkpoints in [false, true] {
+            let (world, history) = small_log(end, checkpoints);
+            let (mut cases, mut lost, mut doubled) = (0, 0, 0);
+            for file in segment_files(&world) {
+                let bytes = world.content(&file).unwrap();
+                let newest = file.ends_with("seg-3");
+                for at in (0..bytes.len()).filter(|at| {
+                    *at < 1_000 || at + 1_500 > bytes.len() || at.is_multiple_of(4_099)
+                }) {
+                    let mut flipped = bytes.clone();
+                    flipped[at] ^= 1 << (at % 8);
+                    for (cut, damaged) in [(true, bytes[..at].to_vec()), (false, flipped)] {
+                        let copy = world.copy();
+                        copy.set_content(&file, damaged);
+                        let what = format!(
+                            "{} at {at} of {}",
+                            if cut { "cut" } else { "flip" },
+                            file.display()
+                        );
+                        let early = newest && (cut || end == End::Kill);
+                        let (gone, twice) = drain_around(&copy, &history, early, &what);
+                        (cases, lost, doubled) = (cases + 1, lost + gone, doubled + twice);
+                        assert!(
+                            cut || gone <= 3,
+                            "{what}: a flip costs a frame, not {gone} events"
+                        );
+                    }
+                }
+            }
+            assert!(cases > 5_000 && lost > 1_000 && doubled > 100, "{cases} {lost} {doubled}");
+        }
+    }
+}
+
+#[test]
+fn a_channel_goes_on_without_a_segment() {
+    for checkpoints in [false, true] {
+        let (world, history) = small_log(End::Close, checkpoints);
+        for file in segment_files(&world) {
+            let copy = world.copy();
+            copy.delete(&file);
+            let early = file.ends_with("seg-3");
+            drain_around(&copy, &history, early, &format!("without {}", file.display()));
         }
     }
 }

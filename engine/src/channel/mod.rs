@@ -8,10 +8,10 @@ pub use transactions::{PutError, PutTransaction, Room, TakeTransaction};
 
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
-    format::{LogImage, SegmentHeader},
-    ids::{EventSeq, Lsn},
+    format::{Kind, SegmentHeader, TakenRange, take_body},
+    ids::{EventSeq, FramePtr, Lsn},
     io::{StdVfs, Vfs},
-    log::{Apply, Committed, Frame, Log, RecoveryReport},
+    log::{Apply, Beginning, Committed, Frame, Log, Missing, Quarantined, RecoveryReport, Request},
     options::Options,
     queue::{self, Change, Checkpoints, Queue, Record, State, TakeLimit},
     stats::LogStats,
@@ -90,13 +90,20 @@ pub(crate) struct Owner {
 }
 
 impl Apply for Owner {
-    fn restore(&self, image: Option<&LogImage>) -> Result<Lsn> {
-        let (state, lsn) = match image {
-            Some(image) => (State::from_image(&image.owner)?, image.lsn),
-            None => (State::default(), Lsn::default()),
+    fn restore(&self, beginning: Beginning<'_>) -> Result<Lsn> {
+        let (state, lsn) = match beginning {
+            Beginning::Image(image) => (State::from_image(&image.owner)?, image.lsn),
+            Beginning::Empty => (State::default(), Lsn::default()),
+            Beginning::At(oldest) => {
+                (State::empty_at(oldest.first_item), oldest.first_lsn.previous())
+            }
         };
         self.queue.restore(state);
         Ok(lsn)
+    }
+
+    fn pass(&self, until: EventSeq) {
+        self.queue.pass_to(until);
     }
 
     fn apply(&self, frame: &Frame) -> Result<()> {
@@ -109,8 +116,12 @@ impl Apply for Owner {
         Ok(())
     }
 
-    fn check(&self, oldest: &SegmentHeader, _held_back: &[Frame]) -> Result<()> {
-        self.queue.check(oldest)
+    fn missing_before(
+        &self,
+        oldest: &SegmentHeader,
+        _held_back: &[Frame],
+    ) -> Result<Option<Missing>> {
+        Ok(self.queue.missing_before(oldest))
     }
 
     fn image(&self) -> Vec<u8> {
@@ -173,6 +184,7 @@ impl Channel {
         let (log, checkpoints, report) =
             queue::open(Arc::clone(&vfs), dir, &options, owner.clone(), &owner.queue)?;
         owner.capacity.occupy(owner.queue.with_state(State::owed));
+        let lost = lost_events(&log, &owner.queue, &report);
         let shared = Arc::new(Shared {
             log,
             owner,
@@ -183,6 +195,7 @@ impl Channel {
             closed: AtomicBool::new(false),
             report,
         });
+        shared.give_up(&lost)?;
         let handle = Handle { shared: Arc::clone(&shared), background: Mutex::new(None) };
         shared.log.start_committer()?;
         let body = Box::new(move || background::run(&shared));
@@ -190,6 +203,12 @@ impl Channel {
             .spawn("fchannel-background", body)
             .map_err(|error| Error::io("cannot start the background thread", dir, error))?;
         Ok(Self(Arc::new(handle)))
+    }
+
+    /// The damage that was set aside and is not settled, oldest first: what `fchannel quarantine list` shows.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        self.shared().log.quarantined()
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -426,7 +445,40 @@ impl Drop for Handle {
     }
 }
 
+/// The events that recovery found lost, as far as they are owed: of what cannot be read nobody needs to be told twice.
+fn lost_events(log: &Log, queue: &Queue, report: &RecoveryReport) -> Vec<TakenRange> {
+    let mut lost = Vec::new();
+    let mut add = |events: (EventSeq, EventSeq), last_frame: FramePtr| {
+        let owed = queue.with_state(|state| state.owed_run(events.0));
+        if owed.is_some_and(|(first, _)| first < events.1) {
+            let count = events.1.get() - events.0.get();
+            lost.push(TakenRange { first: events.0, count, last_frame });
+        }
+    };
+    if let Some((oldest, place)) = log.oldest_item() {
+        add((queue.with_state(State::head), oldest), place);
+    }
+    for damage in &report.damages {
+        add(damage.events, damage.next.unwrap_or(damage.at));
+    }
+    lost
+}
+
 impl Shared {
+    /// Commits that `lost` events are owed no more: their frames are damaged, and set aside.
+    ///
+    /// # Errors
+    /// `Closed`, `Poisoned`.
+    fn give_up(&self, lost: &[TakenRange]) -> Result<()> {
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let mut buffer = vec![0; Request::HEADER_ROOM];
+        take_body(lost, &mut buffer);
+        let slot = self.log.submit(Request::new(Kind::GAP, 0, buffer));
+        self.log.wait(&slot).map(drop).map_err(|error| error.error().clone())
+    }
+
     fn check_open(&self) -> Result<()> {
         if let Some(poison) = self.log.poisoned() {
             return Err(poison.clone());

@@ -346,7 +346,9 @@ impl TakeTransaction {
         let before = self.leased.lease.records.len();
         let limit =
             TakeLimit { events: limit.events.min(shared.options.transaction_events_max), ..limit };
-        shared.owner.queue.lease(&shared.log, limit, &mut self.leased.lease)?;
+        let leased = shared.owner.queue.lease(&shared.log, limit, &mut self.leased.lease);
+        shared.give_up(&self.leased.lease.take_lost())?;
+        leased?;
         // A wake-up goes to one taker for each put: who leaves something tells the next.
         if !shared.owner.ready.is_empty() && shared.owner.queue.available() > 0 {
             shared.owner.ready.tell(1);

@@ -21,6 +21,8 @@ impl Kind {
     pub(crate) const PUT: Self = Self(1);
     /// Ranges of events taken by one transaction.
     pub(crate) const TAKE: Self = Self(2);
+    /// Ranges of events that are lost, because their frames are damaged. Its body is that of a take.
+    pub(crate) const GAP: Self = Self(3);
     /// The lowest kind that the log keeps for itself.
     pub(crate) const FIRST_OF_LOG: u8 = 0xf0;
     /// The state before the segment that begins with it. Takes no LSN of its own.
@@ -38,6 +40,7 @@ impl Kind {
             Self::IMAGE => "image".into(),
             Self::VOUCH => "vouch".into(),
             Self::RELEASE => "release".into(),
+            Self::GAP => "gap".into(),
             Self(other) => format!("kind-{other}"),
         }
     }

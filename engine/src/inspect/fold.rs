@@ -10,7 +10,7 @@ use crate::{
     format::{LogImage, SEGMENT_HEADER_LEN},
     ids::{EventSeq, FramePtr, Lsn},
     io::Vfs,
-    log::{Frame, ImageSource, Start, Verdict, choose_image},
+    log::{Beginning, Frame, ImageSource, Start, Verdict, choose_image},
     queue::State,
 };
 
@@ -115,7 +115,11 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
     let Some(oldest) = view.segments.oldest() else { return Ok(None) };
     let candidates = view.checkpoints.iter().map(|(_, candidate)| candidate.clone()).collect();
     let mut fold = None;
-    let mut restore = |image: Option<&LogImage>| {
+    let mut restore = |beginning: Beginning<'_>| {
+        let image = match beginning {
+            Beginning::Image(image) => Some(image),
+            Beginning::Empty | Beginning::At(_) => None,
+        };
         fold = match image {
             None => Some(Fold { state: State::default(), lsn: Lsn::default(), exact: true }),
             Some(image) if image.lsn > ceiling => {
@@ -130,12 +134,18 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
         Ok(image.map_or(Lsn::default(), |image| image.lsn))
     };
     let mut passed_over = Vec::new();
-    let chosen =
-        choose_image(vfs, &view.segments, candidates, &mut restore, &mut |source, error| {
+    let chosen = choose_image(
+        vfs,
+        &view.segments,
+        candidates,
+        &mut restore,
+        &mut |source, error| {
             if error.kind() != &ErrorKind::InvalidOptions {
                 passed_over.push(unusable(source, &error));
             }
-        });
+        },
+        &|_| false,
+    );
     let (source, start) = match chosen {
         Ok(chosen) => (chosen.source, chosen.start),
         Err(error) if error.kind() == &ErrorKind::Corrupt => {

@@ -49,14 +49,18 @@ impl View {
 
     fn look(vfs: &dyn Vfs, places: &Places) -> Result<Self> {
         let mut problems = Vec::new();
-        let listing = Listing::gather(vfs, &places.home, &places.data, &mut |error| {
-            if matches!(error.kind(), ErrorKind::Corrupt) {
-                problems.push(Finding::of_file(&error));
-                Ok(())
-            } else {
-                Err(error)
+        let mut broken = Vec::new();
+        let mut listing = Listing::gather(vfs, &places.home, &places.data, &mut |problem| {
+            let error = problem.error;
+            if error.kind() != &ErrorKind::Corrupt {
+                return Err(error);
             }
+            problems.push(Finding::of_file(&error));
+            broken.extend(problem.segment.map(|(segment, path)| (segment, path, error)));
+            Ok(())
         })?;
+        listing.salvage(vfs, broken)?;
+        problems.extend(listing.segments.holes().iter().map(|hole| Finding::of_file(&hole.error)));
         let checkpoints = read_checkpoints(vfs, listing.checkpoints);
         Ok(Self { segments: listing.segments, checkpoints, temporary: listing.temporary, problems })
     }

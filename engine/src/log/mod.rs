@@ -6,8 +6,10 @@
 mod dirs;
 mod group;
 pub(crate) mod names;
+mod quarantine;
 mod reader;
 mod recover;
+mod salvage;
 mod scan;
 mod segments;
 mod tail;
@@ -16,14 +18,16 @@ mod wal;
 mod writer;
 
 pub use group::{Committed, Ticket};
+pub use quarantine::Quarantined;
 pub use recover::{ImageSource, RecoveryReport};
 pub use verdict::{Consequence, VERDICTS, Verdict, VerdictRow};
 pub use wal::{Wal, WalRecord};
 
 pub(crate) use dirs::{Directories, read_manifest, refuse_flume};
 pub(crate) use group::{Hold, Request, Slot};
+pub(crate) use quarantine::Quarantine;
 pub(crate) use reader::{Cursor, Found, Neighbourhood, SegmentReader, Step, next_frame};
-pub(crate) use recover::{Candidate, choose_image, image_of, open};
+pub(crate) use recover::{Beginning, Candidate, choose_image, image_of, open};
 pub(crate) use scan::{Damage, Scan, Start, Visit, scan};
 pub(crate) use segments::{Listing, Segment, Segments, read_segment_header};
 
@@ -31,7 +35,7 @@ use crate::{
     error::{CommitError, Error, ErrorKind, Result},
     format::{FrameHeader, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
-    options::{Durability, LogOptions},
+    options::{Durability, LogOptions, OnDamage},
     stats::{Counters, LogStats},
     sync::Mutex,
 };
@@ -57,17 +61,32 @@ pub(crate) struct Frame {
 
 /// The owner of a log: the one door through which state changes.
 pub(crate) trait Apply: Send + std::marker::Sync {
-    /// Begins with the state of `image`, or with none. Answers the LSN behind which it wants the frames.
-    fn restore(&self, image: Option<&LogImage>) -> Result<Lsn>;
+    /// Begins with a state. Answers the LSN behind which it wants the frames.
+    fn restore(&self, beginning: Beginning<'_>) -> Result<Lsn>;
+    /// Frames are missing that held the items up to `until`. Only recovery says so.
+    fn pass(&self, until: EventSeq);
     /// Changes the state: called once for each frame, in the order of LSNs, after it is durable (under `Interval`: written).
     fn apply(&self, frame: &Frame) -> Result<()>;
-    /// All that was durable is replayed, and nothing is written yet: says whether what the state needs is still there, given the oldest
-    /// segment and the frames that follow.
-    fn check(&self, oldest: &SegmentHeader, held_back: &[Frame]) -> Result<()>;
+    /// All that was durable is replayed, and nothing is written yet: says what the state needs and is gone, given the oldest segment and
+    /// the frames that follow (rule S4).
+    fn missing_before(
+        &self,
+        oldest: &SegmentHeader,
+        held_back: &[Frame],
+    ) -> Result<Option<Missing>>;
     /// The state now, as bytes: what a new segment begins with.
     fn image(&self) -> Vec<u8>;
     /// The log has stopped itself: no frame will come any more, and who waits for one must hear of it.
     fn stopped(&self) {}
+}
+
+/// What lay in segments that are gone.
+pub(crate) struct Missing {
+    pub(crate) what: String,
+    /// The first LSN, as far as it is known, and the first one behind.
+    pub(crate) lsns: (Lsn, Lsn),
+    /// The first item, and the first one behind.
+    pub(crate) items: (EventSeq, EventSeq),
 }
 
 /// An open log.
@@ -79,6 +98,7 @@ pub(crate) struct Log {
     writer: Mutex<Writer>,
     segments: Mutex<Segments>,
     spares: Mutex<Spares>,
+    quarantine: Mutex<Quarantine>,
     /// Held by who removes segments: two of them would not keep the order.
     retention: Mutex<()>,
     tail: Mutex<Tail>,
@@ -96,6 +116,7 @@ impl Log {
         apply: Arc<dyn Apply>,
         segments: Segments,
         spares: Spares,
+        quarantine: Quarantine,
         writer: Writer,
     ) -> Self {
         let end = FramePtr { segment: writer.header.id, offset: writer.offset };
@@ -108,6 +129,7 @@ impl Log {
             writer: Mutex::new(writer),
             segments: Mutex::new(segments),
             spares: Mutex::new(spares),
+            quarantine: Mutex::new(quarantine),
             retention: Mutex::new(()),
             tail: Mutex::new(tail),
             end: Mutex::new(end),
@@ -382,27 +404,135 @@ impl Log {
         }
     }
 
-    /// The frame at `cursor`, which moves behind it; [`Step::End`] at the end of the log.
+    /// Sets aside the damaged frame at `ptr`, which [`read`](Self::read) could not give.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `DiskFull`, `Io`: then the damage stays in the way.
+    pub(crate) fn set_frame_aside(
+        &self,
+        ptr: FramePtr,
+        first: EventSeq,
+        error: &Error,
+    ) -> Result<()> {
+        let mut cursor = Cursor::at(ptr);
+        cursor.next_item = Some(first);
+        let end = *self.end.lock();
+        self.set_aside(&cursor, end, error).map(drop)
+    }
+
+    /// The frame at `cursor`, which moves behind it; [`Step::End`] at the end of the log. Behind damage that is set aside already the
+    /// cursor goes on without a word.
+    ///
+    /// # Errors
+    /// `Corrupt`: with [`OnDamage::Quarantine`] the damage is set aside by then, and the cursor stands behind it. `Io`.
     pub(crate) fn next(&self, cursor: &mut Cursor) -> Result<Step> {
         if let Some(frame) = self.tail.lock().get(cursor.next) {
             cursor.pass(&frame.header);
             return Ok(Step::Frame(frame));
         }
+        let mut looked_again = false;
         loop {
             self.pass_removed(cursor);
             let end = *self.end.lock();
             let step = next_frame(&*self.dirs.vfs, cursor, end, |id| {
                 neighbourhood(&self.segments.lock(), id)
             });
+            let error = match step {
+                Ok(step) => return Ok(step),
+                Err(error) => error,
+            };
             // A segment that was removed under the cursor held nothing that is owed: the next one does.
-            let removed = self.oldest_segment().is_some_and(|oldest| oldest > cursor.next.segment);
-            if step.is_ok() || !removed {
-                return step;
+            if self.oldest_segment().is_some_and(|oldest| oldest > cursor.next.segment) {
+                continue;
+            }
+            if error.kind() != &ErrorKind::Corrupt {
+                return Err(error);
+            }
+            let known = self.quarantine.lock().of(cursor.next).and_then(|known| known.next);
+            if let Some(next) = known.filter(|next| *next > cursor.next) {
+                cursor.jump(next, None);
+            } else if self.options.on_damage == OnDamage::Refuse {
+                return Err(error);
+            } else if std::mem::replace(&mut looked_again, true) {
+                let damage = self.set_aside(cursor, end, &error)?;
+                cursor.jump(damage.next.unwrap_or(end), None);
+                return Err(error);
+            } else {
+                // What is given up is read twice.
+                cursor.look_again();
             }
         }
+    }
+
+    /// Sets aside the damage at `cursor`, below `end`.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Io`: then the damage stays in the way.
+    fn set_aside(&self, cursor: &Cursor, end: FramePtr, error: &Error) -> Result<Quarantined> {
+        let vfs = &*self.dirs.vfs;
+        let at = cursor.next;
+        let missing = cursor.expected.unwrap_or_default();
+        let here = neighbourhood(&self.segments.lock(), at.segment);
+        let mut found = None;
+        let mut path = error.file().map(std::path::Path::to_path_buf).unwrap_or_default();
+        let mut successor = self.segments.lock().after(at.segment).cloned();
+        if let Some(Neighbourhood { segment, next, void_above }) = here {
+            let mut reader = SegmentReader::open(vfs, &segment)?;
+            reader.limit_to(end);
+            let broken = match reader.frame(at.offset)? {
+                Found::BrokenBody(header) => Some(header),
+                _ => None,
+            };
+            let behind =
+                scan::sound_behind(&mut reader, at.offset, broken.as_ref(), missing, void_above)?;
+            found = behind.map(|(offset, header)| {
+                (FramePtr { segment: at.segment, offset }, header.lsn, header.first_item)
+            });
+            path = segment.path;
+            successor = next;
+        }
+        let until = found.map(|(next, ..)| next.offset);
+        let found = found.or(successor.map(|next| {
+            let header = next.header;
+            (recover::first_frame_of(header.id), header.first_lsn, header.first_item)
+        }));
+        let first = cursor.next_item.unwrap_or_default();
+        let damage = Quarantined {
+            id: 0,
+            found_ms: vfs.wall_ms(),
+            verdict: Verdict::H,
+            file: path,
+            at,
+            next: Some(found.map_or(end, |(next, ..)| next)),
+            lsns: (missing, found.map_or(missing, |(_, lsn, _)| lsn)),
+            events: (first, found.map_or(first, |(.., item)| item.max(first))),
+            what: error.what().to_owned(),
+            bytes: 0,
+        };
+        let damage = self.quarantine.lock().add(vfs, damage, until)?;
+        crate::trace::error!(
+            quarantine = damage.id,
+            error = tracing_display(error),
+            "damage is set aside, and the log goes on behind it"
+        );
+        Ok(damage)
+    }
+
+    /// All damage that was set aside and is not settled.
+    pub(crate) fn quarantined(&self) -> Vec<Quarantined> {
+        self.quarantine.lock().records().to_vec()
+    }
+
+    /// True if damage is gone around, not an error for ever.
+    pub(crate) fn goes_on_behind_damage(&self) -> bool {
+        self.options.on_damage == OnDamage::Quarantine
+    }
+
+    /// The first item that any segment can still hold, and where the frames begin.
+    pub(crate) fn oldest_item(&self) -> Option<(EventSeq, FramePtr)> {
+        let segments = self.segments.lock();
+        let oldest = segments.oldest()?.header;
+        Some((oldest.first_item, recover::first_frame_of(oldest.id)))
     }
 
     /// A cursor behind the last event of a segment that is gone stands at the first one that is not.
@@ -433,11 +563,12 @@ impl Log {
             return Ok(Cursor::at(hint));
         }
         // A hint may point to a frame that recovery has written anew elsewhere. Then the walk begins at the segment's start.
-        let segment = self.segments.lock().of_item(seq).map(|segment| segment.header.id);
-        let segment = segment.ok_or_else(|| {
+        let segments = self.segments.lock();
+        let oldest = segments.oldest().filter(|_| self.goes_on_behind_damage());
+        let segment = segments.of_item(seq).or(oldest).ok_or_else(|| {
             Error::corrupt(format!("the segment of event {seq} is gone, though it is owed"))
         })?;
-        Ok(Cursor::at(FramePtr { segment, offset: SEGMENT_HEADER_LEN as u64 }))
+        Ok(Cursor::at(recover::first_frame_of(segment.header.id)))
     }
 
     /// The segment that item `seq` lies in.

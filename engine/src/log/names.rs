@@ -17,6 +17,10 @@ pub(crate) enum Name {
 }
 
 pub(crate) const MANIFEST: &str = "manifest";
+/// The directory of what was damaged, beside the checkpoints.
+pub(crate) const QUARANTINE: &str = "quarantine";
+const DAMAGE_RECORD_SUFFIX: &str = ".damage";
+const DAMAGE_BYTES_SUFFIX: &str = ".bytes";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 pub(crate) fn segment(id: SegmentId) -> String {
@@ -29,6 +33,30 @@ pub(crate) fn spare(number: u64) -> String {
 
 pub(crate) fn checkpoint(generation: u64) -> String {
     format!("checkpoint-{generation}")
+}
+
+pub(crate) fn damage_record(id: u64) -> String {
+    format!("{id}{DAMAGE_RECORD_SUFFIX}")
+}
+
+pub(crate) fn damage_bytes(id: u64) -> String {
+    format!("{id}{DAMAGE_BYTES_SUFFIX}")
+}
+
+/// The name of a segment that cannot be read at all, so that its place in the order is free.
+pub(crate) fn damaged_segment(id: SegmentId, damage: u64) -> String {
+    format!("{}{DAMAGE_RECORD_SUFFIX}-{damage}", segment(id))
+}
+
+pub(crate) fn is_damage_record(name: &str) -> bool {
+    damage_id(name).is_some() && name.ends_with(DAMAGE_RECORD_SUFFIX)
+}
+
+/// The number of a damage in the name of its record or of its bytes.
+pub(crate) fn damage_id(name: &str) -> Option<u64> {
+    name.strip_suffix(DAMAGE_RECORD_SUFFIX)
+        .or_else(|| name.strip_suffix(DAMAGE_BYTES_SUFFIX))
+        .and_then(number)
 }
 
 impl Name {

@@ -6,7 +6,7 @@ use crate::{
     format::{
         FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, Kind, NotAHeader, SEGMENT_HEADER_LEN, crc32,
     },
-    ids::{FramePtr, Lsn, SegmentId},
+    ids::{EventSeq, FramePtr, Lsn, SegmentId},
     io::{File, Vfs, read_exact_or_end},
 };
 use bytes::Bytes;
@@ -72,6 +72,11 @@ impl SegmentReader {
     /// `Io`.
     pub(crate) fn open_for_one(vfs: &dyn Vfs, segment: &Segment) -> Result<Self> {
         Ok(Self { chunk_bytes: ONE_FRAME_BYTES, ..Self::open(vfs, segment)? })
+    }
+
+    /// Reads nothing at or behind `end`.
+    pub(crate) fn limit_to(&mut self, end: FramePtr) {
+        self.limit = if self.segment == end.segment { end.offset } else { u64::MAX };
     }
 
     /// The segment's id.
@@ -211,7 +216,9 @@ pub(crate) struct Cursor {
     /// The next frame.
     pub(crate) next: FramePtr,
     /// The LSN it must have; `None` until the first one was read.
-    expected: Option<Lsn>,
+    pub(crate) expected: Option<Lsn>,
+    /// The item behind the last frame, as far as it is known.
+    pub(crate) next_item: Option<EventSeq>,
     reader: Option<OpenSegment>,
 }
 
@@ -224,13 +231,24 @@ struct OpenSegment {
 
 impl Cursor {
     pub(crate) fn at(next: FramePtr) -> Self {
-        Self { next, expected: None, reader: None }
+        Self { next, expected: None, next_item: None, reader: None }
+    }
+
+    /// Goes on behind damage: at `next`, where frame `lsn` lies.
+    pub(crate) fn jump(&mut self, next: FramePtr, lsn: Option<Lsn>) {
+        *self = Self { expected: lsn, ..Self::at(next) };
+    }
+
+    /// Forgets what was read ahead.
+    pub(crate) fn look_again(&mut self) {
+        self.reader = None;
     }
 
     /// Passes `frame`, which lies at the cursor.
     pub(crate) fn pass(&mut self, header: &FrameHeader) {
         self.next.offset += header.frame_len();
         self.expected = Some(header.lsn.next());
+        self.next_item = Some(header.next_item());
     }
 
     /// The segment at the cursor, opened.
@@ -246,6 +264,7 @@ impl Cursor {
                 let here = look_up(id).ok_or_else(|| gone(id))?;
                 if self.next.offset == SEGMENT_HEADER_LEN as u64 {
                     self.expected.get_or_insert(here.segment.header.first_lsn);
+                    self.next_item.get_or_insert(here.segment.header.first_item);
                 }
                 let reader = SegmentReader::open(vfs, &here.segment)?;
                 OpenSegment { reader, void_above: here.void_above }
@@ -298,7 +317,7 @@ pub(crate) fn next_frame(
     while cursor.next < until {
         let FramePtr { segment, offset } = cursor.next;
         let OpenSegment { reader, void_above } = cursor.open(vfs, &look_up)?;
-        reader.limit = if segment == until.segment { until.offset } else { u64::MAX };
+        reader.limit_to(until);
         let (found, void_above) = (reader.frame(offset)?, *void_above);
         match found {
             Found::Frame(frame) if frame.header.kind == Kind::IMAGE => {

@@ -4,12 +4,14 @@
 //! a crash before it changes nothing, and after it the next recovery finds the same frames under the new name.
 
 use super::{
-    Apply, Frame, Log,
+    Apply, Frame, Log, Missing,
     dirs::Directories,
+    quarantine::{Quarantine, Quarantined},
     reader::{Found, SegmentReader},
-    scan::{Scan, Start, scan},
+    scan::{Damage, Scan, Start, Visit, scan},
     segments::{
-        Listing, Segment, Segments, Spares, create_segment, directory_holding, directory_of,
+        FileDamage, FileState, Listing, Segment, Segments, Spares, create_segment,
+        directory_holding, directory_of, start_of,
     },
     verdict::Verdict,
     writer::{Writer, append_frame, segment_head},
@@ -19,9 +21,13 @@ use crate::{
     format::{FrameHeader, Kind, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
     io::Vfs,
-    options::LogOptions,
+    options::{LogOptions, OnDamage},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// What an open found and did.
 #[derive(Clone, Debug)]
@@ -47,6 +53,10 @@ pub struct RecoveryReport {
     pub end: Lsn,
     /// Where the run of frames ended.
     pub stopped_at: FramePtr,
+    /// Damage that was found and gone around this time.
+    pub damages: Vec<Quarantined>,
+    /// All damage that was set aside and is not settled, that of earlier opens too.
+    pub quarantined: Vec<Quarantined>,
     /// What the operator should know about the directories.
     pub warnings: Vec<String>,
     /// How long it took.
@@ -73,45 +83,83 @@ pub(crate) struct Chosen {
     pub(crate) source: ImageSource,
     pub(crate) start: Start,
     pub(crate) next_item: EventSeq,
+    /// The segment to which the image leads, if that and all behind the newest one here are gone.
+    pub(crate) missing: Option<SegmentId>,
+}
+
+/// What the state of a log's owner begins with.
+#[derive(Clone, Copy)]
+pub(crate) enum Beginning<'a> {
+    /// This image.
+    Image(&'a LogImage),
+    /// Nothing: a new log, or one that is read from its first frame on.
+    Empty,
+    /// The frames of this segment: no image can be read, and those before it are gone.
+    At(&'a SegmentHeader),
 }
 
 /// Recovers the log in `dirs`. `checkpoints` are its owner's, newest first; `replay` gets the durable frames behind the image, in order,
 /// before anything is written to the log, and then those that were written anew.
 ///
 /// # Errors
-/// `Corrupt`, with the verdict; `NotAChannel`; `NewerFormat`; `DiskFull`; `Io`. Nothing is changed then.
+/// `Corrupt`, with the verdict, unless damage is to be set aside; `NotAChannel`; `NewerFormat`; `DiskFull`; `Io`. Nothing is changed then.
 pub(crate) fn open(
     dirs: Directories,
     listing: Listing,
+    mut quarantine: Quarantine,
     options: LogOptions,
     checkpoints: Vec<Candidate>,
     apply: Arc<dyn Apply>,
     replay: &mut dyn FnMut(&Frame) -> Result<()>,
 ) -> Result<(Arc<Log>, RecoveryReport)> {
     let started = dirs.vfs.monotonic();
-    let Listing { mut segments, spares, spare_number, temporary, .. } = listing;
-    let new = segments.newest().is_none();
+    let Listing { mut segments, spares, spare_number, temporary, damages, .. } = listing;
+    let new = segments.newest().is_none() && damages.is_empty();
+    let policy = options.on_damage;
     let mut passed_over = Vec::new();
-    let mut restore = |image: Option<&LogImage>| apply.restore(image);
-    let chosen =
-        choose_image(&*dirs.vfs, &segments, checkpoints, &mut restore, &mut |_, error| {
-            passed_over.push(error.to_string());
-        })?;
-    let mut next_item = chosen.next_item;
-    let scan = scan(&*dirs.vfs, &segments, chosen.start, &mut |frame: &Frame| {
-        next_item = frame.header.next_item();
-        replay(frame)
-    })?;
-    if let Some(oldest) = segments.oldest() {
-        apply.check(&oldest.header, &scan.held_back).map_err(|error| error.in_file(&dirs.home))?;
+    let chosen = choose_image(
+        &*dirs.vfs,
+        &segments,
+        checkpoints,
+        &mut |beginning| apply.restore(beginning),
+        &mut |_, error| passed_over.push(error.to_string()),
+        &|at| policy == OnDamage::Quarantine || quarantine.of(at).is_some(),
+    )?;
+    let mut recovering = Recovering {
+        policy,
+        quarantine: &quarantine,
+        apply: &*apply,
+        replay: &mut *replay,
+        next_item: chosen.next_item,
+        damages: Vec::new(),
+    };
+    let scan = scan(&*dirs.vfs, &segments, chosen.start, &mut recovering)?;
+    let Recovering { mut next_item, damages: in_frames, .. } = recovering;
+    let mut set_aside = Vec::new();
+    if let Some(oldest) = segments.oldest()
+        && let Some(missing) = apply.missing_before(&oldest.header, &scan.held_back)?
+    {
+        let at = start_of(oldest.header.id.previous());
+        if policy == OnDamage::Refuse && quarantine.of(at).is_none() {
+            return Err(Error::corrupt(missing.what).in_file(&dirs.home));
+        }
+        set_aside.push(beginning_gone(&dirs, &oldest.header, at, missing));
     }
+    let unreadable = damages.iter().filter(|damage| damage.state != FileState::Salvaged);
+    let highest_name = unreadable.map(|damage| damage.segment).chain(chosen.missing).max();
+    let header = next_header(&dirs, &segments, &scan, next_item, highest_name);
+    set_aside
+        .extend(chosen.missing.iter().map(|last| newest_gone(&dirs, &segments, *last, &header)));
+    set_aside.extend(damages.iter().map(of_file));
+    set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
+    let mut warnings = dirs.warnings.clone();
+    let damages_found = put_aside(&dirs, &mut quarantine, set_aside, damages, &mut warnings);
     for path in temporary {
         dirs.vfs.remove(&path).map_err(|error| {
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
     }
     let mut spares = Spares::new(spares, spare_number);
-    let header = next_header(&dirs, &segments, &scan, next_item);
     let (head, frames) = head_of(&header, &scan, apply.image(), dirs.vfs.wall_ms());
     let (segment, file) = create_segment(&dirs, &mut spares, &header, &head, true)?;
     for frame in &frames {
@@ -131,7 +179,9 @@ pub(crate) fn open(
         frames_rewritten: frames.len() as u64,
         end: scan.end,
         stopped_at: scan.stopped_at,
-        warnings: dirs.warnings.clone(),
+        damages: damages_found,
+        quarantined: quarantine.records().to_vec(),
+        warnings,
         took: dirs.vfs.monotonic().saturating_sub(started),
     };
     let head_len = head.len() as u64;
@@ -152,11 +202,173 @@ pub(crate) fn open(
         last_kind: frames.last().map_or(Kind::IMAGE, |frame| frame.header.kind),
         free_space: None,
     };
-    Ok((Arc::new(Log::new(dirs, options, apply, segments, spares, writer)), report))
+    let log = Log::new(dirs, options, apply, segments, spares, quarantine, writer);
+    Ok((Arc::new(log), report))
+}
+
+/// The visitor of recovery: applies frames, and goes on behind damage where that is the policy.
+struct Recovering<'a> {
+    policy: OnDamage,
+    quarantine: &'a Quarantine,
+    apply: &'a dyn Apply,
+    replay: &'a mut dyn FnMut(&Frame) -> Result<()>,
+    /// The item that comes next.
+    next_item: EventSeq,
+    damages: Vec<PassedDamage>,
+}
+
+/// Damage that the scan went around.
+struct PassedDamage {
+    damage: Damage,
+    items: (EventSeq, EventSeq),
+}
+
+impl Visit for Recovering<'_> {
+    fn frame(&mut self, frame: &Frame) -> Result<()> {
+        self.next_item = frame.header.next_item();
+        (self.replay)(frame)
+    }
+
+    fn damage(&mut self, damage: Damage) -> Result<()> {
+        if self.policy == OnDamage::Refuse && self.quarantine.of(damage.at).is_none() {
+            return Err(damage.error);
+        }
+        let until = damage.until_item.unwrap_or(self.next_item).max(self.next_item);
+        self.apply.pass(until);
+        self.damages.push(PassedDamage { damage, items: (self.next_item, until) });
+        self.next_item = until;
+        Ok(())
+    }
+}
+
+/// What is set aside, and where the damaged bytes end in its file.
+type Aside = (Quarantined, Option<u64>);
+
+fn of_frames(segments: &Segments, passed: &PassedDamage, header: &SegmentHeader) -> Aside {
+    let PassedDamage { damage, items } = passed;
+    let behind = segments.after(damage.at.segment).map_or(header.id, |next| next.header.id);
+    let next = damage.next.unwrap_or(first_frame_of(behind));
+    let aside = Quarantined {
+        id: 0,
+        found_ms: 0,
+        verdict: damage.verdict,
+        file: segments
+            .get(damage.at.segment)
+            .map(|segment| segment.path.clone())
+            .unwrap_or_default(),
+        at: damage.at,
+        next: Some(next),
+        lsns: (damage.missing, damage.until),
+        events: *items,
+        what: damage.what.clone(),
+        bytes: 0,
+    };
+    (aside, damage.next.map(|next| next.offset))
+}
+
+fn of_file(damage: &FileDamage) -> Aside {
+    let next = match damage.state {
+        FileState::Salvaged => {
+            FramePtr { segment: damage.segment, offset: SEGMENT_HEADER_LEN as u64 }
+        }
+        FileState::Unreadable | FileState::Missing => first_frame_of(damage.segment.next()),
+    };
+    let what = match damage.state {
+        FileState::Salvaged => format!("{}; its frames can be read all the same", damage.what),
+        FileState::Unreadable | FileState::Missing => damage.what.clone(),
+    };
+    let aside = whole_segments(damage.segment, next, &damage.path, what);
+    // What cannot be read at all is kept whole, under another name.
+    let until = if damage.state == FileState::Salvaged { SEGMENT_HEADER_LEN as u64 } else { 0 };
+    (aside, Some(until))
+}
+
+fn beginning_gone(
+    dirs: &Directories,
+    oldest: &SegmentHeader,
+    at: FramePtr,
+    missing: Missing,
+) -> Aside {
+    let path = path_of(dirs, at.segment);
+    let mut aside = whole_segments(at.segment, first_frame_of(oldest.id), &path, missing.what);
+    (aside.lsns, aside.events) = (missing.lsns, missing.items);
+    (aside, Some(0))
+}
+
+/// Where a segment that is gone should be.
+fn path_of(dirs: &Directories, id: SegmentId) -> PathBuf {
+    let home = dirs.data.get(directory_of(dirs, id)).unwrap_or(&dirs.home);
+    home.join(super::names::segment(id))
+}
+
+fn newest_gone(
+    dirs: &Directories,
+    segments: &Segments,
+    last: SegmentId,
+    header: &SegmentHeader,
+) -> Aside {
+    let first = segments.newest().map_or(last, |newest| newest.header.id.next());
+    let what = format!("@J: segment {last} is missing, to which a checkpoint leads");
+    let mut aside = whole_segments(first, first_frame_of(header.id), &path_of(dirs, last), what);
+    aside.lsns = (Lsn::default(), header.first_lsn);
+    (aside, Some(0))
+}
+
+fn whole_segments(first: SegmentId, next: FramePtr, file: &Path, what: String) -> Quarantined {
+    Quarantined {
+        id: 0,
+        found_ms: 0,
+        verdict: Verdict::J,
+        file: file.to_path_buf(),
+        at: start_of(first),
+        next: Some(next),
+        lsns: (Lsn::default(), Lsn::default()),
+        events: (EventSeq::default(), EventSeq::default()),
+        what,
+        bytes: 0,
+    }
+}
+
+pub(crate) fn first_frame_of(segment: SegmentId) -> FramePtr {
+    FramePtr { segment, offset: SEGMENT_HEADER_LEN as u64 }
+}
+
+/// Writes the records of all that was found damaged, and gives files that cannot be read another name. Answers what is new. What cannot
+/// be set aside stays where it is: no reason to keep the log shut.
+fn put_aside(
+    dirs: &Directories,
+    quarantine: &mut Quarantine,
+    found: Vec<Aside>,
+    files: Vec<FileDamage>,
+    warnings: &mut Vec<String>,
+) -> Vec<Quarantined> {
+    let vfs = &*dirs.vfs;
+    let mut new = Vec::new();
+    for (mut damage, until) in found {
+        let known = quarantine.of(damage.at).is_some();
+        damage.found_ms = vfs.wall_ms();
+        match quarantine.add(vfs, damage.clone(), until) {
+            Ok(damage) if !known => new.push(damage),
+            Ok(_) => {}
+            Err(error) => {
+                warnings.push(format!("damage at {} could not be set aside: {error}", damage.at));
+                new.push(damage);
+            }
+        }
+    }
+    for file in files.iter().filter(|file| file.state == FileState::Unreadable) {
+        let Some(record) = quarantine.of(start_of(file.segment)) else { continue };
+        let name = super::names::damaged_segment(file.segment, record.id);
+        if let Err(error) = vfs.retire(&file.path, &file.path.with_file_name(name)) {
+            warnings.push(format!("{} could not be renamed: {error}", file.path.display()));
+        }
+    }
+    new
 }
 
 /// The newest image that its owner can read: checkpoints first, then the heads of segments, then nothing at all. `restore` is
-/// [`Apply::restore`]; `passed_over` learns which ones it could not be, and why.
+/// [`Apply::restore`]; `passed_over` learns which ones it could not be, and why; `go_on` says whether a segment that is missing at a
+/// place is known, or may be passed.
 ///
 /// # Errors
 /// `NotAChannel` (@F), `Corrupt` (@J), `NewerFormat`, `Io`.
@@ -164,8 +376,9 @@ pub(crate) fn choose_image(
     vfs: &dyn Vfs,
     segments: &Segments,
     checkpoints: Vec<Candidate>,
-    restore: &mut dyn FnMut(Option<&LogImage>) -> Result<Lsn>,
+    restore: &mut dyn FnMut(Beginning<'_>) -> Result<Lsn>,
     passed_over: &mut dyn FnMut(&ImageSource, Error),
+    go_on: &dyn Fn(FramePtr) -> bool,
 ) -> Result<Chosen> {
     if segments.newest().is_none() && !checkpoints.is_empty() {
         let what = "@F: there are checkpoints but no segments: the data directories are empty. Are their disks mounted?";
@@ -173,9 +386,10 @@ pub(crate) fn choose_image(
             .in_file(checkpoints.first().map_or(std::path::Path::new(""), |(path, _)| path)));
     }
     let newest = segments.newest().map(|newest| newest.header.id);
+    let missing = |image: &LogImage| newest.filter(|newest| image.next_frame.segment > *newest);
     for (path, image) in &checkpoints {
         if let Ok(image) = image
-            && newest.is_some_and(|newest| image.next_frame.segment > newest)
+            && missing(image).is_some_and(|newest| !go_on(start_of(newest.next())))
         {
             // It is sound, so the segment was there: an older image would open, and lose what lay in it.
             let what = format!(
@@ -192,8 +406,12 @@ pub(crate) fn choose_image(
         .rev()
         .map(|segment| (ImageSource::Segment(segment.header.id), image_of(vfs, segment)));
     for (source, image) in in_files.chain(in_segments) {
+        let lost = image.as_ref().ok().filter(|image| missing(image).is_some());
+        let lost = lost.map(|image| image.next_frame.segment);
         match image.and_then(|image| start_behind(segments, restore, &image)) {
-            Ok((start, next_item)) => return Ok(Chosen { source, start, next_item }),
+            Ok((start, next_item)) => {
+                return Ok(Chosen { source, start, next_item, missing: lost });
+            }
             // A newer format, or a disk that does not answer, is no reason to fall back to something older.
             Err(error) if matches!(error.kind(), ErrorKind::NewerFormat | ErrorKind::Io) => {
                 return Err(error);
@@ -207,12 +425,21 @@ pub(crate) fn choose_image(
             "@J: no image can be read, and the segments before {} are gone",
             oldest.header.id
         );
-        return Err(Error::corrupt(what).in_file(&oldest.path));
+        let error = Error::corrupt(what).in_file(&oldest.path);
+        if !go_on(start_of(oldest.header.id.previous())) {
+            return Err(error);
+        }
+        passed_over(&ImageSource::Nothing, error);
+        let after = restore(Beginning::At(&oldest.header))?;
+        let start = Start { after, place: first_frame_of(oldest.header.id), image_lsn: after };
+        let next_item = oldest.header.first_item;
+        return Ok(Chosen { source: ImageSource::Nothing, start, next_item, missing: None });
     }
-    restore(None)?;
-    let place = FramePtr { segment: first, offset: SEGMENT_HEADER_LEN as u64 };
-    let start = Start { after: Lsn::default(), place, image_lsn: Lsn::default() };
-    Ok(Chosen { source: ImageSource::Nothing, start, next_item: EventSeq::default() })
+    restore(Beginning::Empty)?;
+    let start =
+        Start { after: Lsn::default(), place: first_frame_of(first), image_lsn: Lsn::default() };
+    let next_item = EventSeq::default();
+    Ok(Chosen { source: ImageSource::Nothing, start, next_item, missing: None })
 }
 
 /// The image at the head of `segment`.
@@ -240,18 +467,22 @@ pub(crate) fn image_of(vfs: &dyn Vfs, segment: &Segment) -> Result<LogImage> {
 /// Gives `image` to its owner, and says where the frames that it wants begin.
 fn start_behind(
     segments: &Segments,
-    restore: &mut dyn FnMut(Option<&LogImage>) -> Result<Lsn>,
+    restore: &mut dyn FnMut(Beginning<'_>) -> Result<Lsn>,
     image: &LogImage,
 ) -> Result<(Start, EventSeq)> {
-    let segment = segments.get(image.next_frame.segment).ok_or_else(|| {
-        Error::corrupt(format!(
+    let segment = segments.get(image.next_frame.segment);
+    // One that is newer than all that are here is missing, and who calls goes on all the same.
+    if segment.is_none()
+        && segments.newest().is_none_or(|newest| newest.header.id >= image.next_frame.segment)
+    {
+        return Err(Error::corrupt(format!(
             "an image leads to segment {}, which is not there",
             image.next_frame.segment
-        ))
-    })?;
-    let after = restore(Some(image))?;
+        )));
+    }
+    let after = restore(Beginning::Image(image))?;
     let mut place = image.next_frame;
-    if segment.header.first_lsn > image.lsn {
+    if segment.is_some_and(|segment| segment.header.first_lsn > image.lsn) {
         // All of it is above the image; the offset may be that of a predecessor of the same name.
         place.offset = SEGMENT_HEADER_LEN as u64;
     }
@@ -259,9 +490,10 @@ fn start_behind(
     if after < image.lsn {
         // The owner of a bare log replays all that is not released. What was released since is in the log itself, and its segments
         // may be gone; the owner checks afterwards that no others are.
-        let first = segments.of_lsn(after.next()).or_else(|| segments.oldest()).unwrap_or(segment);
-        place = FramePtr { segment: first.header.id, offset: SEGMENT_HEADER_LEN as u64 };
-        after = after.max(first.header.first_lsn.previous());
+        if let Some(first) = segments.of_lsn(after.next()).or_else(|| segments.oldest()) {
+            place = first_frame_of(first.header.id);
+            after = after.max(first.header.first_lsn.previous());
+        }
     }
     Ok((Start { after, place, image_lsn: image.lsn }, image.next_item))
 }
@@ -273,6 +505,7 @@ fn next_header(
     segments: &Segments,
     scan: &Scan,
     first_item: EventSeq,
+    highest_name: Option<SegmentId>,
 ) -> SegmentHeader {
     let first_lsn = scan.vouched.next();
     // The name can be taken over only where it is: since the last open a directory may have joined.
@@ -280,11 +513,15 @@ fn next_header(
         directory_holding(dirs, newest) == Some(directory_of(dirs, newest.header.id))
     };
     let id = match segments.newest() {
+        // A name that a missing segment had stays free: it may turn up.
+        Some(newest) if highest_name.is_some_and(|name| name > newest.header.id) => {
+            highest_name.unwrap_or_default().next()
+        }
         Some(newest) if newest.header.first_lsn == first_lsn && in_place(newest) => {
             newest.header.id
         }
         Some(newest) => newest.header.id.next(),
-        None => SegmentId::new(1),
+        None => highest_name.unwrap_or_default().next(),
     };
     let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).saturating_add(1);
     SegmentHeader {

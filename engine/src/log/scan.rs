@@ -313,25 +313,16 @@ impl Scanner<'_> {
             Stop::Broken(header) if header.lsn == missing => Some(*header),
             _ => None,
         };
-        let behind = match (stop, broken) {
-            (Stop::OutOfOrder(_), _) => at.offset,
-            (_, Some(header)) if reader.header(at.offset + header.frame_len())?.is_some() => {
-                at.offset + header.frame_len()
-            }
-            _ => at.offset + FRAME_ALIGN as u64,
+        let next = match stop {
+            Stop::OutOfOrder(_) => first_sound(reader, at.offset, missing, void_above)?,
+            _ => sound_behind(reader, at.offset, broken.as_ref(), missing, void_above)?,
         };
-        let mut next = None;
-        reader.search(behind, |offset, header| {
-            let fits = header.lsn >= missing && void_above.is_none_or(|cut| header.lsn <= cut);
-            if !fits || header.kind == Kind::IMAGE {
-                return ControlFlow::Continue(());
-            }
-            next = Some((offset, *header));
-            ControlFlow::Break(())
-        })?;
         let after = successor.map(|next| (next.header.first_lsn, next.header.first_item));
         let found = next.map(|(_, header)| (header.lsn, header.first_item)).or(after);
-        let until = found.map_or(self.scan.vouched.next(), |(lsn, _)| lsn);
+        let vouched_end = self.scan.vouched.next();
+        // What lies above all that was vouched for was never promised: there the log ends, as it does without damage.
+        let next = next.filter(|(_, header)| header.lsn <= vouched_end);
+        let until = found.map_or(vouched_end, |(lsn, _)| lsn.min(vouched_end).max(missing));
         damage.broken = broken;
         damage.next = next.map(|(offset, _)| FramePtr { segment: at.segment, offset });
         damage.until = until;
@@ -366,6 +357,44 @@ impl Scanner<'_> {
         };
         format!("frame {missing} is missing or damaged, though {by}")
     }
+}
+
+/// The first sound frame behind the damaged one at `offset`, whose header is `broken` if only its body is damaged.
+///
+/// # Errors
+/// `NewerFormat`, `Io`.
+pub(crate) fn sound_behind(
+    reader: &mut SegmentReader,
+    offset: u64,
+    broken: Option<&FrameHeader>,
+    missing: Lsn,
+    void_above: Option<Lsn>,
+) -> Result<Option<(u64, FrameHeader)>> {
+    let behind = match broken {
+        Some(header) if reader.header(offset + header.frame_len())?.is_some() => {
+            offset + header.frame_len()
+        }
+        _ => offset + FRAME_ALIGN as u64,
+    };
+    first_sound(reader, behind, missing, void_above)
+}
+
+fn first_sound(
+    reader: &mut SegmentReader,
+    from: u64,
+    missing: Lsn,
+    void_above: Option<Lsn>,
+) -> Result<Option<(u64, FrameHeader)>> {
+    let mut next = None;
+    reader.search(from, |offset, header| {
+        let fits = header.lsn >= missing && void_above.is_none_or(|cut| header.lsn <= cut);
+        if !fits || header.kind == Kind::IMAGE {
+            return ControlFlow::Continue(());
+        }
+        next = Some((offset, *header));
+        ControlFlow::Break(())
+    })?;
+    Ok(next)
 }
 
 fn refusal(verdict: Verdict, what: &str) -> Error {

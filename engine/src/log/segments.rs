@@ -5,9 +5,9 @@ use super::{
     names::{self, Name},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::{SEGMENT_HEADER_LEN, SegmentHeader},
-    ids::{EventSeq, Lsn, SegmentId},
+    ids::{EventSeq, FramePtr, Lsn, SegmentId},
     io::{File, Vfs, read_exact_or_end},
 };
 use std::{
@@ -27,6 +27,19 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segments(BTreeMap<SegmentId, Segment>);
 
+/// A file or directory that cannot be used as it is.
+pub(crate) struct Problem {
+    pub(crate) error: Error,
+    /// The segment that its name says it is, if only its header is wrong.
+    pub(crate) segment: Option<(SegmentId, PathBuf)>,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self { error, segment: None }
+    }
+}
+
 /// What the directories hold.
 pub(crate) struct Listing {
     pub(crate) segments: Segments,
@@ -38,19 +51,32 @@ pub(crate) struct Listing {
     pub(crate) temporary: Vec<PathBuf>,
     /// Checkpoint files by generation.
     pub(crate) checkpoints: BTreeMap<u64, PathBuf>,
+    /// What is wrong with the segments as files (@J), for who goes on all the same.
+    pub(crate) damages: Vec<FileDamage>,
+}
+
+/// A segment that is not there, or is not what its name says.
+pub(crate) struct FileDamage {
+    pub(crate) segment: SegmentId,
+    pub(crate) path: PathBuf,
+    pub(crate) what: String,
+    pub(crate) state: FileState,
+}
+
+/// What is left of a damaged segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileState {
+    /// Its header was made again from its frames: all else is there.
+    Salvaged,
+    /// The file is there, and nothing in it can be read.
+    Unreadable,
+    /// There is no such file.
+    Missing,
 }
 
 impl Listing {
-    /// Reads names and segment headers. Writes nothing.
-    ///
-    /// # Errors
-    /// `Corrupt` (@J) if a header is invalid or not its name's, or an id is missing or there twice; `NewerFormat`; `Io`.
-    pub(crate) fn read(dirs: &Directories) -> Result<Self> {
-        Self::gather(&*dirs.vfs, &dirs.home, &dirs.data, &mut Err)
-    }
-
-    /// As [`read`](Self::read), without the lock. `problem` decides what becomes of each file or directory that cannot be used: after
-    /// `Ok` it is left out.
+    /// Reads names and segment headers, without the lock. Writes nothing. `problem` decides what becomes of each file or directory that
+    /// cannot be used (@J): after `Ok` it is left out. Ids that are missing are found by [`Segments::holes`].
     ///
     /// # Errors
     /// Those of `problem`.
@@ -58,7 +84,7 @@ impl Listing {
         vfs: &dyn Vfs,
         home: &Path,
         data: &[PathBuf],
-        problem: &mut dyn FnMut(Error) -> Result<()>,
+        problem: &mut dyn FnMut(Problem) -> Result<()>,
     ) -> Result<Self> {
         let mut listing = Self {
             segments: Segments::default(),
@@ -66,6 +92,7 @@ impl Listing {
             spare_number: 0,
             temporary: Vec::new(),
             checkpoints: BTreeMap::new(),
+            damages: Vec::new(),
         };
         for (dir, spares) in data.iter().zip(0..) {
             match names_in(vfs, dir) {
@@ -74,7 +101,7 @@ impl Listing {
                         listing.add_data_file(vfs, name, path, spares).or_else(&mut *problem)?;
                     }
                 }
-                Err(error) => problem(error)?,
+                Err(error) => problem(error.into())?,
             }
         }
         match names_in(vfs, home) {
@@ -83,12 +110,64 @@ impl Listing {
                     listing.add_home_file(name, path, data.iter().any(|dir| dir == home));
                 }
             }
-            Err(error) => problem(error)?,
-        }
-        for error in listing.segments.gaps() {
-            problem(error)?;
+            Err(error) => problem(error.into())?,
         }
         Ok(listing)
+    }
+
+    /// Reads names and segment headers. Writes nothing. Of segments whose header cannot be read, or which are missing, those that
+    /// `go_on` passes become [`damages`](Self::damages).
+    ///
+    /// # Errors
+    /// `Corrupt` (@J) if a header is invalid or not its name's, an id is missing, or there twice; `NewerFormat`; `Io`.
+    pub(crate) fn read(dirs: &Directories, go_on: &dyn Fn(FramePtr) -> bool) -> Result<Self> {
+        let vfs = &*dirs.vfs;
+        let mut broken = Vec::new();
+        let mut listing =
+            Self::gather(vfs, &dirs.home, &dirs.data, &mut |problem| match problem.segment {
+                Some((id, path))
+                    if problem.error.kind() == &ErrorKind::Corrupt && go_on(start_of(id)) =>
+                {
+                    broken.push((id, path, problem.error));
+                    Ok(())
+                }
+                _ => Err(problem.error),
+            })?;
+        listing.salvage(vfs, broken)?;
+        for hole in listing.segments.holes() {
+            if !go_on(start_of(hole.first)) {
+                return Err(hole.error);
+            }
+            let home = dirs.data.get(directory_of(dirs, hole.first)).unwrap_or(&dirs.home);
+            listing.damages.push(FileDamage {
+                segment: hole.first,
+                path: home.join(names::segment(hole.first)),
+                what: hole.error.what().to_owned(),
+                state: FileState::Missing,
+            });
+        }
+        Ok(listing)
+    }
+
+    /// Makes the headers of `broken` segments again, where their frames tell them.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn salvage(
+        &mut self,
+        vfs: &dyn Vfs,
+        broken: Vec<(SegmentId, PathBuf, Error)>,
+    ) -> Result<()> {
+        for (segment, path, error) in broken {
+            let salvaged = super::salvage::salvage(vfs, &path, segment, &self.segments)?;
+            let state =
+                if salvaged.is_some() { FileState::Salvaged } else { FileState::Unreadable };
+            if let Some(salvaged) = salvaged.filter(|_| self.segments.get(segment).is_none()) {
+                self.segments.insert(salvaged);
+            }
+            self.damages.push(FileDamage { segment, path, what: error.what().to_owned(), state });
+        }
+        Ok(())
     }
 
     fn add_home_file(&mut self, name: Name, path: PathBuf, holds_segments: bool) {
@@ -105,19 +184,20 @@ impl Listing {
         name: Name,
         path: PathBuf,
         dir: usize,
-    ) -> Result<()> {
+    ) -> Result<(), Problem> {
         match name {
             Name::Segment(id) => {
-                let header = read_segment_header(vfs, &path)?;
+                let broken = |error: Error| Problem { error, segment: Some((id, path.clone())) };
+                let header = read_segment_header(vfs, &path).map_err(broken)?;
                 if header.id != id {
                     let what =
                         format!("@J: the header says segment {}, the name says {id}", header.id);
-                    return Err(Error::corrupt(what).in_file(&path));
+                    return Err(broken(Error::corrupt(what).in_file(&path)));
                 }
                 if let Some(twin) = self.segments.get(id) {
                     let what =
                         format!("@J: segment {id} is there twice, also as {}", twin.path.display());
-                    return Err(Error::corrupt(what).in_file(&path));
+                    return Err(Error::corrupt(what).in_file(&path).into());
                 }
                 self.segments.insert(Segment { path, header });
             }
@@ -201,6 +281,11 @@ impl Segments {
         self.0.range(id..).map(|(_, segment)| segment)
     }
 
+    /// The segment before `id`.
+    pub(crate) fn before(&self, id: SegmentId) -> Option<&Segment> {
+        self.0.range(..id).next_back().map(|(_, segment)| segment)
+    }
+
     /// The segment behind `id`.
     pub(crate) fn after(&self, id: SegmentId) -> Option<&Segment> {
         self.0.range(id.next()..).next().map(|(_, segment)| segment)
@@ -226,8 +311,8 @@ impl Segments {
         self.0.values().rev().find(|segment| segment.header.first_lsn <= lsn)
     }
 
-    /// What is missing between the ids, as errors (@J).
-    fn gaps(&self) -> Vec<Error> {
+    /// What is missing between the ids (@J).
+    pub(crate) fn holes(&self) -> Vec<Hole> {
         self.0
             .values()
             .zip(self.0.values().skip(1))
@@ -235,11 +320,22 @@ impl Segments {
             .map(|(last, segment)| {
                 let (last, id) = (last.header.id, segment.header.id);
                 let missing = names::segment(last.next());
-                Error::corrupt(format!("@J: segment {missing} is missing between {last} and {id}"))
-                    .in_file(&segment.path)
+                let what = format!("@J: segment {missing} is missing between {last} and {id}");
+                Hole { first: last.next(), error: Error::corrupt(what).in_file(&segment.path) }
             })
             .collect()
     }
+}
+
+/// Segments that are missing.
+pub(crate) struct Hole {
+    pub(crate) first: SegmentId,
+    pub(crate) error: Error,
+}
+
+/// The place that stands for a whole segment.
+pub(crate) fn start_of(segment: SegmentId) -> FramePtr {
+    FramePtr { segment, offset: 0 }
 }
 
 /// Where new segments come from: spares in each directory, else new files.
@@ -311,7 +407,7 @@ pub(crate) fn create_segment(
 ) -> Result<(Segment, Arc<dyn File>)> {
     let dir = directory_of(dirs, header.id);
     let path = dirs.data.get(dir).unwrap_or(&dirs.home).join(names::segment(header.id));
-    let full = |error: &Error| error.kind() == &crate::error::ErrorKind::DiskFull;
+    let full = |error: &Error| error.kind() == &ErrorKind::DiskFull;
     let create = |donor: Option<PathBuf>| {
         dirs.vfs
             .create(&path, head, donor.as_deref())

@@ -128,6 +128,11 @@ impl Verdict {
         // The array is in the order of the letters: a test holds it to that.
         VERDICTS.iter().find(|row| row.verdict == self).unwrap_or(&VERDICTS[0])
     }
+
+    /// The verdict that is printed as `name`.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        VERDICTS.iter().map(|row| row.verdict).find(|verdict| verdict.to_string() == name)
+    }
 }
 
 impl fmt::Display for Verdict {

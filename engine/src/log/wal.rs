@@ -1,15 +1,15 @@
 //! The log alone, as a write-ahead log: records in, in one order, durable; the state they make is the user's.
 
 use super::{
-    Apply, Cursor, Directories, Frame, Listing, Log, RecoveryReport, Request, Step, Ticket,
-    group::Committed,
+    Apply, Beginning, Cursor, Directories, Frame, Listing, Log, Missing, Quarantine,
+    RecoveryReport, Request, Step, Ticket, group::Committed,
 };
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
-    format::{Fields, Kind, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
-    ids::{FramePtr, Lsn},
+    format::{Fields, Kind, SEGMENT_HEADER_LEN, SegmentHeader},
+    ids::{EventSeq, FramePtr, Lsn},
     io::{StdVfs, Vfs},
-    options::WalOptions,
+    options::{OnDamage, WalOptions},
     stats::LogStats,
 };
 use bytes::Bytes;
@@ -67,16 +67,19 @@ pub struct Wal {
 struct Released(AtomicU64);
 
 impl Apply for Released {
-    fn restore(&self, image: Option<&LogImage>) -> Result<Lsn> {
-        let released = match image {
-            Some(image) => Fields::new(&image.owner)
+    fn restore(&self, beginning: Beginning<'_>) -> Result<Lsn> {
+        let released = match beginning {
+            Beginning::Image(image) => Fields::new(&image.owner)
                 .u64()
                 .ok_or_else(|| Error::corrupt("the image of a bare log is not one"))?,
-            None => 0,
+            Beginning::Empty => 0,
+            Beginning::At(oldest) => oldest.first_lsn.previous().get(),
         };
         self.0.store(released, Ordering::Release);
         Ok(Lsn::new(released))
     }
+
+    fn pass(&self, _until: EventSeq) {}
 
     fn apply(&self, frame: &Frame) -> Result<()> {
         if frame.header.kind == Kind::RELEASE {
@@ -85,19 +88,25 @@ impl Apply for Released {
         Ok(())
     }
 
-    fn check(&self, oldest: &SegmentHeader, held_back: &[Frame]) -> Result<()> {
+    fn missing_before(
+        &self,
+        oldest: &SegmentHeader,
+        held_back: &[Frame],
+    ) -> Result<Option<Missing>> {
         let mut released = self.0.load(Ordering::Acquire);
         for frame in held_back.iter().filter(|frame| frame.header.kind == Kind::RELEASE) {
             released = released.max(released_by(frame)?);
         }
         if released >= oldest.first_lsn.previous().get() {
-            return Ok(());
+            return Ok(None);
         }
-        Err(Error::corrupt(format!(
+        let lsns = (Lsn::new(released + 1), oldest.first_lsn);
+        let what = format!(
             "@J: the records from {} to {} are gone, though they were not released",
-            released + 1,
-            oldest.first_lsn.previous()
-        )))
+            lsns.0,
+            lsns.1.previous()
+        );
+        Ok(Some(Missing { what, lsns, items: (oldest.first_item, oldest.first_item) }))
     }
 
     fn image(&self) -> Vec<u8> {
@@ -138,11 +147,16 @@ impl Wal {
     ) -> Result<Self> {
         options.validate()?;
         let dirs = Directories::claim(vfs, dir, &[])?;
-        let listing = Listing::read(&dirs)?;
+        let mut warnings = Vec::new();
+        let quarantine =
+            Quarantine::read(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
+        let go_on = options.on_damage == OnDamage::Quarantine;
+        let listing = Listing::read(&dirs, &|at| go_on || quarantine.of(at).is_some())?;
         let owner = Arc::new(Released::default());
-        let (log, report) = super::open(
+        let (log, mut report) = super::open(
             dirs,
             listing,
+            quarantine,
             options.log_options(),
             Vec::new(),
             owner.clone(),
@@ -154,6 +168,7 @@ impl Wal {
                 }
             },
         )?;
+        report.warnings.extend(warnings);
         let wal = Self { log, record_bytes_max: options.record_bytes_max, report };
         wal.log.start_committer()?;
         wal.log.make_reserves()?;

@@ -5,10 +5,10 @@
 
 use super::state::{Change, State};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::{Kind, PutBody, SegmentHeader, TakenRange},
-    ids::{EventSeq, FramePtr},
-    log::{Cursor, Frame, Log, Step},
+    ids::{EventSeq, FramePtr, Lsn},
+    log::{Cursor, Frame, Log, Missing, Step},
     sync::Mutex,
 };
 use bytes::Bytes;
@@ -60,9 +60,16 @@ pub(crate) struct Lease {
     pub(crate) records: Vec<Record>,
     runs: Vec<Run>,
     bytes: u64,
+    /// Events on the way that cannot be read: nobody will be offered them. Who leased says so in a gap frame.
+    lost: Vec<TakenRange>,
 }
 
 impl Lease {
+    /// The events that turned out to be lost.
+    pub(crate) fn take_lost(&mut self) -> Vec<TakenRange> {
+        std::mem::take(&mut self.lost)
+    }
+
     /// What a take frame says: consecutive runs joined.
     pub(crate) fn ranges(&self) -> Vec<TakenRange> {
         let mut ranges: Vec<TakenRange> = Vec::new();
@@ -102,7 +109,7 @@ impl Lease {
         });
         let bytes = records.iter().map(|record| record.payload.len() as u64).sum();
         self.bytes -= bytes;
-        Self { records, runs, bytes }
+        Self { records, runs, bytes, lost: Vec::new() }
     }
 
     fn has_room(&self, limit: TakeLimit) -> bool {
@@ -198,36 +205,68 @@ impl OpenFrame {
 }
 
 impl Position {
-    /// Opens the frame that holds `seq`, reading forward.
-    fn frame_of(&mut self, log: &Log, seq: EventSeq) -> Result<&mut OpenFrame> {
+    /// Opens the frame that holds `seq`, reading forward; or, where it cannot be read and damage is gone around, the one behind it.
+    fn frame_of(&mut self, log: &Log, seq: EventSeq) -> Result<Opened<'_>> {
         // Taken out, so that a frame that is left behind cannot be mistaken for the one that follows.
         let mut open = self.open.take().filter(|open| open.next <= seq && seq < open.end);
         let found = loop {
             if let Some(open) = open.take() {
                 break open;
             }
-            match log.next(&mut self.cursor)? {
-                Step::Frame(frame)
+            match log.next(&mut self.cursor) {
+                Ok(Step::Frame(frame))
                     if frame.header.kind != Kind::PUT || frame.header.next_item() <= seq => {}
-                Step::Frame(frame) if frame.header.first_item <= seq => {
-                    open = Some(OpenFrame::new(&frame)?)
+                Ok(Step::Frame(frame)) if frame.header.first_item <= seq => {
+                    match OpenFrame::new(&frame) {
+                        Ok(frame) => open = Some(frame),
+                        Err(error) => go_around(log, frame.ptr, seq, error)?,
+                    }
                 }
-                Step::Frame(frame) => {
+                Ok(Step::Frame(frame)) if log.goes_on_behind_damage() => {
+                    let (until, next) = (frame.header.first_item, frame.ptr);
+                    self.open = OpenFrame::new(&frame).ok();
+                    return Ok(Opened::Lost { until: Some(until), next });
+                }
+                Ok(Step::Frame(frame)) => {
                     let what = format!(
                         "event {seq} is owed, and the log goes on with event {}",
                         frame.header.first_item
                     );
                     return Err(Error::corrupt(what).of_lsn(frame.header.lsn));
                 }
-                Step::End => {
+                Ok(Step::End) if log.goes_on_behind_damage() => {
+                    return Ok(Opened::Lost { until: None, next: self.cursor.next });
+                }
+                Ok(Step::End) => {
                     return Err(Error::corrupt(format!(
                         "event {seq} is owed, and the log ends before it"
                     )));
                 }
+                // The cursor stands behind the damage.
+                Err(error) if is_passable(log, &error) => {}
+                Err(error) => return Err(error),
             }
         };
-        Ok(self.open.insert(found))
+        Ok(Opened::Frame(self.open.insert(found)))
     }
+}
+
+/// What a taker finds where an event should be.
+enum Opened<'a> {
+    /// The frame that holds it.
+    Frame(&'a mut OpenFrame),
+    /// Damage: the events below `until` cannot be read, and the log goes on at `next`. `None`: it ends.
+    Lost { until: Option<EventSeq>, next: FramePtr },
+}
+
+/// True for damage that is gone around.
+fn is_passable(log: &Log, error: &Error) -> bool {
+    error.kind() == &ErrorKind::Corrupt && log.goes_on_behind_damage()
+}
+
+/// Sets aside a frame that was read and makes no sense, where damage is gone around; else answers the error.
+fn go_around(log: &Log, frame: FramePtr, first: EventSeq, error: Error) -> Result<()> {
+    if is_passable(log, &error) { log.set_frame_aside(frame, first, &error) } else { Err(error) }
 }
 
 impl Queue {
@@ -237,18 +276,20 @@ impl Queue {
         *self.state.lock() = state;
     }
 
-    /// Rule S4: the oldest event owed lies in a segment that is there. Checked after the replay, because a later take may have freed one
-    /// that is gone.
-    ///
-    /// # Errors
-    /// `Corrupt` (@J).
-    pub(crate) fn check(&self, oldest: &SegmentHeader) -> Result<()> {
+    /// Rule S4: the oldest event owed lies in a segment that is there; else answers what is gone. Asked after the replay, because a
+    /// later take may have freed a segment that is gone.
+    pub(crate) fn missing_before(&self, oldest: &SegmentHeader) -> Option<Missing> {
         let state = self.state.lock();
-        if state.owed() > 0 && state.head() < oldest.first_item {
-            let what = format!("@J: event {} is owed, and its segment is gone", state.head());
-            return Err(Error::corrupt(what));
-        }
-        Ok(())
+        (state.owed() > 0 && state.head() < oldest.first_item).then(|| Missing {
+            what: format!("@J: event {} is owed, and its segment is gone", state.head()),
+            lsns: (Lsn::default(), oldest.first_lsn),
+            items: (state.head(), oldest.first_item),
+        })
+    }
+
+    /// See [`State::pass_to`].
+    pub(crate) fn pass_to(&self, until: EventSeq) {
+        self.state.lock().pass_to(until);
     }
 
     /// See [`State::apply`].
@@ -331,7 +372,17 @@ impl Leases {
     fn again(&mut self, log: &Log, limit: TakeLimit, lease: &mut Lease) -> Result<()> {
         while lease.has_room(limit) {
             let Some((_, run)) = self.released.pop_first() else { return Ok(()) };
-            let taken = lease_run(log, run, limit, lease);
+            let mut taken = lease_run(log, run, limit, lease);
+            if let Err(error) = &taken
+                && is_passable(log, error)
+            {
+                // Should that fail, the run is back, and the next taker tries again.
+                taken = log.set_frame_aside(run.frame, run.first, error).map(|()| {
+                    let count = u64::from(run.count);
+                    lease.lost.push(TakenRange { first: run.first, count, last_frame: run.frame });
+                    run.count
+                });
+            }
             let count = *taken.as_ref().unwrap_or(&0);
             if count < run.count {
                 let first = run.first.plus(u64::from(count));
@@ -397,7 +448,17 @@ fn fresh_events(
             None => at.insert(Position { cursor: log.cursor_for(first, hint)?, open: None }),
         };
         let open = match position.frame_of(log, first) {
-            Ok(open) => open,
+            Ok(Opened::Frame(open)) => open,
+            Ok(Opened::Lost { until, next: goes_on }) => {
+                let until = until.unwrap_or(end).min(end);
+                lease.lost.push(TakenRange {
+                    first,
+                    count: until.get() - first.get(),
+                    last_frame: goes_on,
+                });
+                *next = until;
+                continue;
+            }
             Err(error) => {
                 // The next taker walks anew, and gets the same error if nothing has changed.
                 *at = None;
@@ -406,7 +467,15 @@ fn fresh_events(
         };
         let mut seq = first;
         while seq < end.min(open.end) && lease.has_room(limit) {
-            let (payload, after) = open.seek(seq)?;
+            let (payload, after) = match open.seek(seq) {
+                Ok(found) => found,
+                Err(error) => {
+                    let frame = open.ptr;
+                    position.open = None;
+                    go_around(log, frame, seq, error)?;
+                    break;
+                }
+            };
             if !lease.add(limit, seq, open.ptr, 1, payload) {
                 return Ok(());
             }

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     error::Result,
     io::Vfs,
-    log::{Apply, Directories, Listing, Log, RecoveryReport},
-    options::Options,
+    log::{Apply, Directories, Listing, Log, Quarantine, RecoveryReport},
+    options::{OnDamage, Options},
 };
 use std::{path::Path, sync::Arc};
 
@@ -24,14 +24,24 @@ pub(crate) fn open(
     queue: &Queue,
 ) -> Result<(Arc<Log>, Checkpoints, RecoveryReport)> {
     let dirs = Directories::claim(vfs, home, &options.data_dirs)?;
-    let mut listing = Listing::read(&dirs)?;
+    let mut warnings = Vec::new();
+    let quarantine =
+        Quarantine::read(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
+    let go_on = options.on_damage == OnDamage::Quarantine;
+    let mut listing = Listing::read(&dirs, &|at| go_on || quarantine.of(at).is_some())?;
     let candidates = read_checkpoints(&*dirs.vfs, std::mem::take(&mut listing.checkpoints));
     let mut checkpoints = Checkpoints::new(home, &candidates);
     let candidates = candidates.into_iter().map(|(_, candidate)| candidate).collect();
-    let (log, mut report) =
-        crate::log::open(dirs, listing, options.log_options(), candidates, owner, &mut |frame| {
-            queue.apply(frame).map(drop)
-        })?;
+    let (log, mut report) = crate::log::open(
+        dirs,
+        listing,
+        quarantine,
+        options.log_options(),
+        candidates,
+        owner,
+        &mut |frame| queue.apply(frame).map(drop),
+    )?;
+    report.warnings.extend(warnings);
     // A restart must not depend on the next checkpoint: short lives would pile up segments (rule S3). But a disk that takes no checkpoint
     // is no reason not to open, as long as the log is well.
     if let Err(error) = log.durable_image().and_then(|image| checkpoints.publish(&log, image)) {

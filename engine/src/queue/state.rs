@@ -66,7 +66,7 @@ impl State {
         }
     }
 
-    /// Counts the events up to `seq` as put, though their frames cannot be read. For tools that go on behind damage.
+    /// Counts the events up to `seq` as put, though their frames cannot be read: behind damage.
     pub(crate) fn pass_to(&mut self, seq: EventSeq) {
         self.next_seq = self.next_seq.max(seq);
     }
@@ -79,6 +79,7 @@ impl State {
         match frame.header.kind {
             Kind::PUT => self.apply_put(frame),
             Kind::TAKE => self.apply_take(frame),
+            Kind::GAP => self.apply_gap(frame),
             _ => Ok(Change::Nothing),
         }
         .map_err(|error| error.of_lsn(frame.header.lsn))
@@ -113,6 +114,20 @@ impl State {
             self.take_range(*range)?;
         }
         Ok(Change::Took(ranges.iter().map(|range| range.count).sum()))
+    }
+
+    /// Events that are lost are owed no more. Those that are not owed by now were taken after all: a frame behind the damage said so.
+    fn apply_gap(&mut self, frame: &Frame) -> Result<Change> {
+        let mut lost = 0;
+        for gap in take_ranges(&frame.body)? {
+            while let Some((first, end)) = self.owed_run(gap.first).filter(|run| run.0 < gap.end())
+            {
+                let count = end.min(gap.end()).get() - first.get();
+                self.take_range(TakenRange { first, count, ..gap })?;
+                lost += count;
+            }
+        }
+        Ok(Change::Took(lost))
     }
 
     fn take_range(&mut self, range: TakenRange) -> Result<()> {

@@ -1,0 +1,293 @@
+//! What was damaged, set aside: a record of each damage with a copy of its bytes, in a directory beside the checkpoints.
+//!
+//! A record is written before the log goes on behind the damage, and stays until an operator settles it: so that each open can tell
+//! of it, and so that the bytes outlive the segment that they lay in. It is text, for who has nothing but `cat`; docs/FORMAT.md
+//! describes it.
+
+use super::{Verdict, names};
+use crate::{
+    error::{Error, Result},
+    format::crc32,
+    ids::{EventSeq, FramePtr, Lsn, SegmentId},
+    io::{Sync, Vfs, read_all},
+};
+use std::{
+    io::{self, IoSlice},
+    path::{Path, PathBuf},
+};
+
+const FIRST_LINE: &str = "fchannel damage 1";
+const RECORD_BYTES_MAX: u64 = 64 << 10;
+const COPY_BYTES: usize = 1 << 20;
+
+/// A damage that was set aside: where it is, what was in it, and where the log goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quarantined {
+    /// Its number in this channel, counted from 1.
+    pub id: u64,
+    /// When it was found, in milliseconds since 1970.
+    pub found_ms: u64,
+    /// What recovery's table says of it.
+    pub verdict: Verdict,
+    /// The file it was found in.
+    pub file: PathBuf,
+    /// The first frame that cannot be read.
+    pub at: FramePtr,
+    /// The next one that can; `None` if the log ends with the damage.
+    pub next: Option<FramePtr>,
+    /// The frames that are missing: the first LSN, and the first one behind them. Equal if none is.
+    pub lsns: (Lsn, Lsn),
+    /// The events that were in them, at most: the first, and the first one behind them. Equal if none was, as far as can be told. Some
+    /// may have been taken; some may never have been acknowledged.
+    pub events: (EventSeq, EventSeq),
+    /// What is wrong, and who says so.
+    pub what: String,
+    /// How many bytes were copied aside.
+    pub bytes: u64,
+}
+
+impl Quarantined {
+    fn to_text(&self) -> String {
+        let mut text = format!("{FIRST_LINE}\n");
+        let next = self.next.map_or_else(|| "end".to_owned(), |next| next.to_string());
+        // The message last: it is the only one that could hold anything.
+        let what = self.what.replace(['\n', '\r'], " ");
+        let lines = [
+            ("id", self.id.to_string()),
+            ("found_ms", self.found_ms.to_string()),
+            ("verdict", self.verdict.to_string()),
+            ("at", self.at.to_string()),
+            ("next", next),
+            ("lsns", format!("{}..{}", self.lsns.0, self.lsns.1)),
+            ("events", format!("{}..{}", self.events.0, self.events.1)),
+            ("bytes", self.bytes.to_string()),
+            ("file", self.file.display().to_string().replace(['\n', '\r'], " ")),
+            ("what", what),
+        ];
+        for (key, value) in lines {
+            text.push_str(&format!("{key} {value}\n"));
+        }
+        let crc = crc32(&[text.as_bytes()]);
+        text.push_str(&format!("crc {crc:08x}\n"));
+        text
+    }
+
+    fn from_text(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (sealed, crc) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+        let sealed = &text[..=sealed.len()];
+        let crc = u32::from_str_radix(crc.strip_prefix("crc ")?, 16).ok()?;
+        if crc != crc32(&[sealed.as_bytes()]) {
+            return None;
+        }
+        let mut lines = sealed.lines();
+        if lines.next() != Some(FIRST_LINE) {
+            return None;
+        }
+        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let range = |text: &str| {
+            let (first, until) = text.split_once("..")?;
+            Some((first.parse::<u64>().ok()?, until.parse::<u64>().ok()?))
+        };
+        let place = |text: &str| {
+            let (segment, offset) = text.strip_prefix("seg-")?.split_once('@')?;
+            Some(FramePtr {
+                segment: SegmentId::new(segment.parse().ok()?),
+                offset: offset.parse().ok()?,
+            })
+        };
+        let id = field("id")?.parse().ok()?;
+        let found_ms = field("found_ms")?.parse().ok()?;
+        let verdict = Verdict::from_name(field("verdict")?)?;
+        let at = place(field("at")?)?;
+        let next = match field("next")? {
+            "end" => None,
+            other => Some(place(other)?),
+        };
+        let lsns = range(field("lsns")?)?;
+        let events = range(field("events")?)?;
+        let bytes = field("bytes")?.parse().ok()?;
+        let file = PathBuf::from(field("file")?);
+        let what = field("what")?.to_owned();
+        Some(Self {
+            id,
+            found_ms,
+            verdict,
+            file,
+            at,
+            next,
+            lsns: (Lsn::new(lsns.0), Lsn::new(lsns.1)),
+            events: (EventSeq::new(events.0), EventSeq::new(events.1)),
+            what,
+            bytes,
+        })
+    }
+}
+
+/// The records of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Quarantine {
+    dir: PathBuf,
+    records: Vec<Quarantined>,
+    highest: u64,
+}
+
+impl Quarantine {
+    /// Reads the records below `home`; `warn` hears of those that cannot be read.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn read(vfs: &dyn Vfs, home: &Path, warn: &mut dyn FnMut(String)) -> Result<Self> {
+        let dir = home.join(names::QUARANTINE);
+        let mut quarantine = Self { dir, ..Self::default() };
+        let listed = match vfs.list(&quarantine.dir) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(quarantine),
+            Err(error) => {
+                return Err(Error::io("cannot list the quarantine", &quarantine.dir, error));
+            }
+        };
+        for name in listed {
+            let Some(id) = names::damage_id(&name) else { continue };
+            quarantine.highest = quarantine.highest.max(id);
+            if !names::is_damage_record(&name) {
+                continue;
+            }
+            let path = quarantine.dir.join(&name);
+            let bytes = read_all(vfs, &path, RECORD_BYTES_MAX)
+                .map_err(|error| Error::io("cannot read a record of the quarantine", &path, error));
+            match bytes.map(|bytes| Quarantined::from_text(&bytes)) {
+                Ok(Some(record)) => quarantine.records.push(record),
+                Ok(None) => warn(format!("{} is not a record of a damage", path.display())),
+                Err(error) => warn(error.to_string()),
+            }
+        }
+        quarantine.records.sort_by_key(|record| record.id);
+        Ok(quarantine)
+    }
+
+    /// All that is not settled, oldest first.
+    pub(crate) fn records(&self) -> &[Quarantined] {
+        &self.records
+    }
+
+    /// The record of the damage at `at`, if there is one.
+    pub(crate) fn of(&self, at: FramePtr) -> Option<&Quarantined> {
+        self.records.iter().find(|record| record.at == at)
+    }
+
+    /// Copies the bytes of `damage` and writes its record, both durable on return. `until` is where the damaged bytes end, `None` at the
+    /// end of the file; a damage that is known already changes nothing.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Io`: what is damaged stays where it lies.
+    pub(crate) fn add(
+        &mut self,
+        vfs: &dyn Vfs,
+        mut damage: Quarantined,
+        until: Option<u64>,
+    ) -> Result<Quarantined> {
+        if let Some(known) = self.of(damage.at) {
+            return Ok(known.clone());
+        }
+        vfs.create_dir(&self.dir)
+            .map_err(|error| Error::io("cannot make the quarantine", &self.dir, error))?;
+        damage.id = self.highest + 1;
+        let copy = self.dir.join(names::damage_bytes(damage.id));
+        damage.bytes = copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)
+            .map_err(|error| Error::io("cannot copy damaged bytes aside", &copy, error))?;
+        let record = self.dir.join(names::damage_record(damage.id));
+        vfs.replace(&record, damage.to_text().as_bytes())
+            .map_err(|error| Error::io("cannot write the record of a damage", &record, error))?;
+        self.highest = damage.id;
+        self.records.push(damage.clone());
+        Ok(damage)
+    }
+}
+
+/// Copies what lies from `from` to `until` in `file`, without the zeros at its end; answers how many bytes that is.
+fn copy_aside(
+    vfs: &dyn Vfs,
+    file: &Path,
+    from: u64,
+    until: Option<u64>,
+    copy: &Path,
+) -> io::Result<u64> {
+    let source = match vfs.open(file) {
+        Ok(source) => source,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let until = until.unwrap_or(u64::MAX).min(source.len()?);
+    let mut chunk = vec![0; COPY_BYTES];
+    let read_chunk = |at: u64, chunk: &mut Vec<u8>| {
+        let len = usize::try_from(until.saturating_sub(at)).unwrap_or(usize::MAX).min(COPY_BYTES);
+        chunk.resize(len, 0);
+        let read = source.read_at(at, chunk)?;
+        chunk.truncate(read);
+        io::Result::Ok(())
+    };
+    let (mut at, mut end) = (from, from);
+    while at < until {
+        read_chunk(at, &mut chunk)?;
+        if chunk.is_empty() {
+            break;
+        }
+        if let Some(last) = chunk.iter().rposition(|byte| *byte != 0) {
+            end = at + last as u64 + 1;
+        }
+        at += chunk.len() as u64;
+    }
+    if end == from {
+        return Ok(0);
+    }
+    let target = vfs.create(copy, &[], None)?;
+    let mut at = from;
+    while at < end {
+        read_chunk(at, &mut chunk)?;
+        chunk.truncate(usize::try_from(end - at).unwrap_or(usize::MAX).min(chunk.len()));
+        if chunk.is_empty() {
+            break;
+        }
+        target.write_at(at - from, &[IoSlice::new(&chunk)], Sync::No)?;
+        at += chunk.len() as u64;
+    }
+    target.sync()?;
+    Ok(at - from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Quarantined {
+        Quarantined {
+            id: 3,
+            found_ms: 1_795_000_000_000,
+            verdict: Verdict::C,
+            file: PathBuf::from("/data/a 1/seg-5"),
+            at: FramePtr { segment: SegmentId::new(5), offset: 4096 },
+            next: Some(FramePtr { segment: SegmentId::new(5), offset: 8192 }),
+            lsns: (Lsn::new(17), Lsn::new(19)),
+            events: (EventSeq::new(100), EventSeq::new(140)),
+            what: "frame 17 is missing\nor damaged".into(),
+            bytes: 4096,
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_back_and_no_flip_goes_unseen() {
+        let text = record().to_text();
+        let read = Quarantined::from_text(text.as_bytes()).unwrap();
+        assert_eq!(read, Quarantined { what: "frame 17 is missing or damaged".into(), ..record() });
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            assert_ne!(Quarantined::from_text(&bytes).as_ref(), Some(&read), "byte {at}");
+            assert_eq!(Quarantined::from_text(&bytes[..at]), None, "cut at {at}");
+        }
+        let at_the_end = Quarantined { next: None, ..read };
+        assert_eq!(Quarantined::from_text(at_the_end.to_text().as_bytes()), Some(at_the_end));
+    }
+}
