@@ -9,7 +9,10 @@
 
 mod common;
 
-use common::{env, put_all, put_of, sim::SimVfs};
+use common::{
+    env, put_all, put_of,
+    sim::{Fault, SimVfs},
+};
 use fchannel::{Channel, ErrorKind, OnDamage, Options, TakeLimit};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -351,8 +354,10 @@ fn drain_around(
     (lost.len(), doubled)
 }
 
+/// `FCHANNEL_STRIDE=1` damages each byte; by default each seventh.
 #[test]
 fn a_channel_goes_on_around_any_damage_and_names_what_is_lost() {
+    let stride = env("FCHANNEL_STRIDE").unwrap_or(7) as usize;
     for end in [End::Close, End::Kill] {
         for checkpoints in [false, true] {
             let (world, history) = small_log(end, checkpoints);
@@ -361,7 +366,8 @@ fn a_channel_goes_on_around_any_damage_and_names_what_is_lost() {
                 let bytes = world.content(&file).unwrap();
                 let newest = file.ends_with("seg-3");
                 for at in (0..bytes.len()).filter(|at| {
-                    *at < 1_000 || at + 1_500 > bytes.len() || at.is_multiple_of(4_099)
+                    (*at < 1_000 || at + 1_500 > bytes.len() || at.is_multiple_of(4_099))
+                        && at.is_multiple_of(stride)
                 }) {
                     let mut flipped = bytes.clone();
                     flipped[at] ^= 1 << (at % 8);
@@ -383,7 +389,8 @@ fn a_channel_goes_on_around_any_damage_and_names_what_is_lost() {
                     }
                 }
             }
-            assert!(cases > 5_000 && lost > 1_000 && doubled > 100, "{cases} {lost} {doubled}");
+            let (some, few) = (5_000 / stride, 100 / stride);
+            assert!(cases > some && lost > few && doubled > few, "{cases} {lost} {doubled}");
         }
     }
 }
@@ -398,5 +405,112 @@ fn a_channel_goes_on_without_a_segment() {
             let early = file.ends_with("seg-3");
             drain_around(&copy, &history, early, &format!("without {}", file.display()));
         }
+    }
+}
+
+/// Ways to damage a log, by what is left: a frame, its segment's head, all of a segment.
+fn damages(world: &SimVfs) -> Vec<(&'static str, SimVfs)> {
+    let segments = segment_files(world);
+    let damaged_in = |segment: usize, damage: &dyn Fn(&SimVfs, &Path)| {
+        let copy = world.copy();
+        damage(&copy, &segments[segment]);
+        copy
+    };
+    let damaged = |damage: &dyn Fn(&SimVfs, &Path)| damaged_in(1, damage);
+    let overwrite = |at: usize, len: usize| {
+        move |world: &SimVfs, path: &Path| {
+            let mut bytes = world.content(path).unwrap();
+            bytes[at..at + len].fill(0xa5);
+            world.set_content(path, bytes);
+        }
+    };
+    // Above the image that a restart begins with, so that the open sees it.
+    let content = world.content(&segments[2]).unwrap();
+    let event = content.windows(16).position(|window| window == b"the last but one").unwrap();
+    vec![
+        ("a frame", damaged_in(2, &overwrite(event, 16))),
+        ("the header", damaged(&overwrite(0, 64))),
+        ("header and image", damaged(&overwrite(0, 512))),
+        ("all bytes", damaged(&overwrite(0, 60_000))),
+        ("nothing is left", damaged(&|world, path| world.delete(path))),
+    ]
+}
+
+#[test]
+fn a_crash_while_damage_is_set_aside_loses_no_more() {
+    let (whole, history) = small_log(End::Close, false);
+    for (what, world) in damages(&whole) {
+        let mut operations = 0;
+        for at in 1.. {
+            let copy = world.copy();
+            let first = copy.world().operations;
+            copy.world().fault = Some((first + at, Fault::Crash));
+            drop(open_with(&copy, OnDamage::Quarantine));
+            if !copy.is_dead() {
+                break;
+            }
+            operations = at;
+            if at % 2 == 0 {
+                copy.power_cut();
+            } else {
+                copy.kill();
+            }
+            drain_around(&copy, &history, false, &format!("{what}, crash at operation {at}"));
+        }
+        assert!(operations > 3, "{what}: {operations} operations");
+    }
+}
+
+#[test]
+fn without_leave_to_go_on_nothing_is_changed() {
+    let (whole, _) = small_log(End::Close, false);
+    for (what, world) in damages(&whole) {
+        let before: Vec<_> = world.paths().into_iter().map(|path| world.content(&path)).collect();
+        assert!(open(&world).is_err(), "{what}");
+        let after: Vec<_> = world.paths().into_iter().map(|path| world.content(&path)).collect();
+        assert_eq!(before, after, "{what}");
+        drop(open_with(&world, OnDamage::Quarantine).unwrap());
+        drop(open(&world).unwrap_or_else(|error| panic!("{what} is known by now: {error}")));
+    }
+}
+
+/// Damage below the checkpoint is met by who reads it, and one bad frame must not wedge the takers.
+#[test]
+fn takers_go_on_around_damage_that_an_open_does_not_see() {
+    for roll_back in [false, true] {
+        let world = SimVfs::new(3);
+        let cold = Options { tail_cache_bytes: 0, on_damage: OnDamage::Quarantine, ..options() };
+        let open =
+            || Channel::open_on(Arc::new(world.clone()), Path::new(HOME), cold.clone()).unwrap();
+        let channel = open();
+        for round in 0..6u8 {
+            put_all(&channel, &[vec![round; 30], vec![round + 100; 30]]);
+        }
+        if roll_back {
+            // Leased while it was sound, and given back.
+            drop(channel.begin_take(TakeLimit::events(6)).unwrap());
+        }
+        let file = segment_files(&world).pop().unwrap();
+        let mut bytes = world.content(&file).unwrap();
+        let at = bytes.windows(30).position(|window| window == [2; 30]).unwrap();
+        bytes[at] ^= 1;
+        world.set_content(&file, bytes);
+        let take = channel.begin_take(TakeLimit::events(100)).unwrap();
+        let seqs: Vec<u64> = take.records().iter().map(|record| record.seq.get()).collect();
+        let all_but = |lost: &[u64]| (0..12).filter(|seq| !lost.contains(seq)).collect::<Vec<_>>();
+        assert_eq!(seqs, all_but(&[4, 5]), "the frame is lost and no other");
+        drop(take);
+        assert_eq!(channel.stats().events, 10);
+        let [record] = &channel.quarantined()[..] else { panic!("one damage, one record") };
+        assert_eq!((record.events.0.get(), record.events.1.get()), (4, 6));
+        assert_eq!(record.verdict, fchannel::Verdict::H);
+        assert!(record.bytes > 60, "its bytes are kept");
+        channel.checkpoint().unwrap();
+        drop(channel);
+        world.kill();
+        let channel = open();
+        assert_eq!(channel.recovery().quarantined.len(), 1, "told at the next start");
+        let take = channel.begin_take(TakeLimit::events(100)).unwrap();
+        assert_eq!(take.records().len(), 10);
     }
 }
