@@ -357,7 +357,7 @@ fn drain_around(
 /// `FCHANNEL_STRIDE=1` damages each byte; by default each seventh.
 #[test]
 fn a_channel_goes_on_around_any_damage_and_names_what_is_lost() {
-    let stride = env("FCHANNEL_STRIDE").unwrap_or(7) as usize;
+    let stride = usize::try_from(env("FCHANNEL_STRIDE").unwrap_or(7)).unwrap();
     for end in [End::Close, End::Kill] {
         for checkpoints in [false, true] {
             let (world, history) = small_log(end, checkpoints);

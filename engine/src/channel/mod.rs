@@ -376,7 +376,8 @@ impl Channel {
         self.shared().log.lead_once()
     }
 
-    /// Does what is due at this moment of the world's clock: a sync under `Interval`, a checkpoint, the reserve for a full disk. For a
+    /// Does what is due at this moment of the world's clock: a sync under `Interval`, the frame that vouches for the last commit when none
+    /// has followed, a checkpoint, the reserve for a full disk. For a
     /// world without threads.
     ///
     /// # Errors
@@ -387,6 +388,7 @@ impl Channel {
         if shared.log.sync_interval().is_some() {
             shared.log.sync()?;
         }
+        shared.log.vouch_if_idle()?;
         let now_ms = milliseconds(shared.log.dirs().vfs.monotonic());
         let since_ms = now_ms.saturating_sub(shared.checkpoint_at_ms.load(Ordering::Relaxed));
         if since_ms >= shared.options.checkpoint_interval_ms

@@ -295,6 +295,19 @@ struct GroupState {
     committer_shall_end: bool,
     /// Threads that want to lead without a frame of their own.
     exclusive: usize,
+    /// Groups that were taken, and whether nothing vouches for the last of them yet.
+    groups: u64,
+    unvouched: bool,
+}
+
+/// What the committer thread does besides leading.
+pub(crate) trait Chores {
+    /// Leads, having been called to.
+    fn lead(&self);
+    /// Makes durable what is written: every `sync_interval`, if there is one.
+    fn sync(&self);
+    /// Vouches for the last group, after a time without another one.
+    fn vouch(&self);
 }
 
 /// The most that one group takes: larger groups only make their members wait longer.
@@ -364,6 +377,13 @@ impl Group {
                 break;
             }
             count += 1;
+        }
+        if count > 0 {
+            state.groups += 1;
+            if !std::mem::replace(&mut state.unvouched, true) && state.has_committer {
+                // It begins to watch for a pause. Only the first group after one tells it.
+                self.committer.notify_one();
+            }
         }
         InFlight { frames: state.waiting.drain(..count).collect(), poison }
     }
@@ -455,17 +475,37 @@ impl Group {
         }
     }
 
-    /// The body of the committer thread: leads when called, and syncs every `interval` if there is one.
-    pub(crate) fn committer(&self, lead: impl Fn(), interval: Option<Duration>, sync: impl Fn()) {
-        let mut next_sync = interval.map(|interval| Instant::now() + interval);
+    /// The body of the committer thread: leads when called, syncs every `sync_interval` if there is one, and has the last group vouched
+    /// for when none has followed it for `idle`.
+    pub(crate) fn committer(
+        &self,
+        chores: &dyn Chores,
+        sync_interval: Option<Duration>,
+        idle: Duration,
+    ) {
+        let mut next_sync = sync_interval.map(|interval| Instant::now() + interval);
+        let mut watch: Option<(u64, Instant)> = None;
         loop {
             let mut state = self.state.lock();
-            let mut sync_is_due = false;
-            while !state.committer_called && !state.committer_shall_end && !sync_is_due {
-                match next_sync {
+            let mut vouch = false;
+            loop {
+                let now = Instant::now();
+                watch = match watch {
+                    _ if !state.unvouched => None,
+                    Some((groups, until)) if groups == state.groups => {
+                        vouch = until <= now;
+                        Some((groups, until))
+                    }
+                    _ => Some((state.groups, now + idle)),
+                };
+                let sync_is_due = next_sync.is_some_and(|due| due <= now);
+                if state.committer_called || state.committer_shall_end || sync_is_due || vouch {
+                    break;
+                }
+                match next_sync.into_iter().chain(watch.map(|(_, until)| until)).min() {
                     None => self.committer.wait(&mut state),
                     Some(deadline) => {
-                        sync_is_due = self.committer.wait_until(&mut state, deadline).timed_out()
+                        let _timed_out = self.committer.wait_until(&mut state, deadline);
                     }
                 }
             }
@@ -475,13 +515,17 @@ impl Group {
                 state.has_committer = false;
                 return;
             }
+            vouch &= !called;
+            state.unvouched &= !vouch;
             drop(state);
             if called {
-                lead();
+                chores.lead();
+            } else if vouch {
+                chores.vouch();
             }
             if let Some(deadline) = next_sync.filter(|deadline| *deadline <= Instant::now()) {
-                sync();
-                next_sync = interval.map(|interval| deadline.max(Instant::now()) + interval);
+                chores.sync();
+                next_sync = sync_interval.map(|interval| deadline.max(Instant::now()) + interval);
             }
         }
     }

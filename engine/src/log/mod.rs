@@ -24,6 +24,7 @@ pub use verdict::{Consequence, VERDICTS, Verdict, VerdictRow};
 pub use wal::{Wal, WalRecord};
 
 pub(crate) use dirs::{Directories, read_manifest, refuse_flume};
+use group::Chores;
 pub(crate) use group::{Hold, Request, Slot};
 pub(crate) use quarantine::Quarantine;
 pub(crate) use reader::{Cursor, Found, Neighbourhood, SegmentReader, Step, next_frame};
@@ -50,6 +51,9 @@ use std::{
 };
 use tail::Tail;
 use writer::Writer;
+
+/// A log that takes nothing for so long has its last group vouched for: from then on damage to that is told from a torn end.
+const IDLE_TIME: Duration = Duration::from_millis(50);
 
 /// A frame at its place.
 #[derive(Clone, Debug)]
@@ -146,7 +150,7 @@ impl Log {
     pub(crate) fn start_committer(self: &Arc<Self>) -> Result<()> {
         let log = Arc::clone(self);
         let body = Box::new(move || {
-            log.group.committer(|| log.lead(), log.sync_interval(), || log.sync_by_time());
+            log.group.committer(&log, log.sync_interval(), log.idle_time());
         });
         let handle = self.dirs.vfs.spawn("fchannel-commit", body).map_err(|error| {
             Error::io("cannot start the committer thread", &self.dirs.home, error)
@@ -297,11 +301,21 @@ impl Log {
         })
     }
 
-    /// What the committer thread does every interval. A failed sync has poisoned the log: every later call says so.
-    fn sync_by_time(&self) {
-        if self.group.lead_unless_ending() {
-            drop(self.as_leader(|| self.with_writer(Writer::sync)));
-        }
+    /// How long no group must have come before the last one is vouched for. Under `Interval` a vouching frame is a sync that nobody
+    /// asked for: it takes its time.
+    fn idle_time(&self) -> Duration {
+        self.sync_interval().map_or(IDLE_TIME, |interval| interval.max(IDLE_TIME))
+    }
+
+    /// Vouches for the last group if none has followed it for a while. For a world without threads.
+    ///
+    /// # Errors
+    /// Poisons the log.
+    pub(crate) fn vouch_if_idle(&self) -> Result<()> {
+        self.exclusively(|writer| {
+            let since = self.dirs.vfs.monotonic().saturating_sub(writer.last_write_at);
+            if since < self.idle_time() { Ok(()) } else { writer.vouch_where_there_is_room(self) }
+        })
     }
 
     /// How long unsynced commits may stay so; `None` if there are none by policy.
@@ -629,6 +643,28 @@ impl Log {
         }
         // Where there was no such thread, or a frame came while it ended. Who leads now goes on by itself.
         while self.lead_once() {}
+    }
+}
+
+impl Chores for Arc<Log> {
+    fn lead(&self) {
+        Log::lead(self);
+    }
+
+    /// A failed sync has poisoned the log: every later call says so.
+    fn sync(&self) {
+        if self.group.lead_unless_ending() {
+            drop(self.as_leader(|| self.with_writer(Writer::sync)));
+        }
+    }
+
+    fn vouch(&self) {
+        if self.group.lead_unless_ending() {
+            let log = &**self;
+            drop(
+                self.as_leader(|| self.with_writer(|writer| writer.vouch_where_there_is_room(log))),
+            );
+        }
     }
 }
 

@@ -200,6 +200,7 @@ pub(crate) fn open(
         durable_lsn: scan.end,
         unsynced_bytes: 0,
         last_kind: frames.last().map_or(Kind::IMAGE, |frame| frame.header.kind),
+        last_write_at: dirs.vfs.monotonic(),
         free_space: None,
     };
     let log = Log::new(dirs, options, apply, segments, spares, quarantine, writer);
