@@ -53,6 +53,7 @@ pub mod io;
 mod log;
 mod options;
 mod queue;
+pub mod repair;
 mod stats;
 mod sync;
 mod trace;

@@ -127,6 +127,7 @@ impl Options {
             free_space_min_bytes: self.free_space_min_bytes,
             tail_cache_bytes: self.tail_cache_bytes,
             on_damage: self.on_damage,
+            purpose: Purpose::Use,
         }
     }
 }
@@ -139,6 +140,16 @@ pub(crate) struct LogOptions {
     pub(crate) free_space_min_bytes: u64,
     pub(crate) tail_cache_bytes: u64,
     pub(crate) on_damage: OnDamage,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a log is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be used.
+    Use,
+    /// To set damage aside, so that it can be undone: every file stays as it is, and new ones are made of nothing.
+    Repair,
 }
 
 impl LogOptions {
@@ -198,6 +209,7 @@ impl WalOptions {
             free_space_min_bytes: self.free_space_min_bytes,
             tail_cache_bytes: 0,
             on_damage: self.on_damage,
+            purpose: Purpose::Use,
         }
     }
 }

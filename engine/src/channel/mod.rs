@@ -12,7 +12,7 @@ use crate::{
     ids::{EventSeq, FramePtr, Lsn},
     io::{StdVfs, Vfs},
     log::{Apply, Beginning, Committed, Frame, Log, Missing, Quarantined, RecoveryReport, Request},
-    options::Options,
+    options::{Options, Purpose},
     queue::{self, Change, Checkpoints, Queue, Record, State, TakeLimit},
     stats::LogStats,
     sync::{Mutex, Waiters},
@@ -172,6 +172,27 @@ impl Channel {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_on(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Self> {
+        let channel = Self::open_for(Arc::clone(&vfs), dir, options, Purpose::Use)?;
+        let shared = channel.shared();
+        shared.log.start_committer()?;
+        let background = Arc::clone(shared);
+        let body = Box::new(move || background::run(&background));
+        *channel.0.background.lock() = vfs
+            .spawn("fchannel-background", body)
+            .map_err(|error| Error::io("cannot start the background thread", dir, error))?;
+        Ok(channel)
+    }
+
+    /// Opens without threads.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_for(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        options: Options,
+        purpose: Purpose,
+    ) -> Result<Self> {
         options.validate()?;
         let signal = Arc::new(Signal::default());
         let owner = Arc::new(Owner {
@@ -182,7 +203,7 @@ impl Channel {
             checkpoint_log_bytes: options.checkpoint_log_bytes,
         });
         let (log, checkpoints, report) =
-            queue::open(Arc::clone(&vfs), dir, &options, owner.clone(), &owner.queue)?;
+            queue::open(Arc::clone(&vfs), dir, &options, owner.clone(), &owner.queue, purpose)?;
         owner.capacity.occupy(owner.queue.with_state(State::owed));
         let lost = lost_events(&log, &owner.queue, &report);
         let shared = Arc::new(Shared {
@@ -196,13 +217,26 @@ impl Channel {
             report,
         });
         shared.give_up(&lost)?;
-        let handle = Handle { shared: Arc::clone(&shared), background: Mutex::new(None) };
-        shared.log.start_committer()?;
-        let body = Box::new(move || background::run(&shared));
-        *handle.background.lock() = vfs
-            .spawn("fchannel-background", body)
-            .map_err(|error| Error::io("cannot start the background thread", dir, error))?;
-        Ok(Self(Arc::new(handle)))
+        Ok(Self(Arc::new(Handle { shared, background: Mutex::new(None) })))
+    }
+
+    /// Sets aside damage at `at` that holds nothing that is owed.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Io`.
+    pub(crate) fn set_aside(&self, at: FramePtr, what: &str) -> Result<()> {
+        self.shared().log.set_frame_aside(at, None, &Error::corrupt(what))
+    }
+
+    /// Reads all that is owed, gives up what cannot be read, and vouches for that; then the log takes no more.
+    ///
+    /// # Errors
+    /// `Io`, `Poisoned`.
+    pub(crate) fn finish_repair(&self) -> Result<()> {
+        let shared = self.shared();
+        let lost = shared.owner.queue.find_lost(&shared.log)?;
+        shared.give_up(&lost)?;
+        shared.log.finish()
     }
 
     /// The damage that was set aside and is not settled, oldest first: what `fchannel quarantine list` shows.

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    ids::{FramePtr, Lsn},
+    ids::{FramePtr, Lsn, SegmentId},
     log::Verdict,
 };
 use std::{fmt, path::PathBuf};
@@ -38,6 +38,8 @@ pub struct Finding {
     pub severity: Severity,
     /// The frame it is about.
     pub at: Option<FramePtr>,
+    /// The segment it is about as a whole.
+    pub segment: Option<SegmentId>,
     /// The LSN it is about.
     pub lsn: Option<Lsn>,
     /// The file or directory it is about.
@@ -61,6 +63,7 @@ impl Finding {
             code,
             severity,
             at: None,
+            segment: None,
             lsn: None,
             file: None,
             what: what.into(),
@@ -71,6 +74,11 @@ impl Finding {
 
     pub(super) fn at(mut self, at: FramePtr) -> Self {
         self.at = Some(at);
+        self
+    }
+
+    pub(super) fn of_segment(mut self, segment: SegmentId) -> Self {
+        self.segment = Some(segment);
         self
     }
 

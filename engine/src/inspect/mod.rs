@@ -29,14 +29,14 @@ use crate::{
     error::{Error, ErrorKind, Result},
     ids::{FramePtr, Lsn, SegmentId},
     io::{Holder, StdVfs, Vfs},
-    log::{Frame, ImageSource, Verdict},
+    log::{Frame, ImageSource, Quarantine, Quarantined, Verdict},
     queue::State,
 };
 use fold::{Begin, Fold, begin};
 use places::Places;
 use std::{
     ops::ControlFlow::{self, Continue},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use view::{TRIES, View};
@@ -72,6 +72,7 @@ pub struct Inspector {
     now: Now,
     /// What the opening came across.
     findings: Vec<Finding>,
+    quarantine: Quarantine,
 }
 
 /// The log when the inspector came.
@@ -108,12 +109,19 @@ impl Inspector {
         let places = places::find(&*vfs, dir, &mut findings)?;
         // Not to know who holds the lock is no reason not to look.
         let holder = vfs.holder(&places.home).unwrap_or(Holder::Unknown);
+        let quarantine = Quarantine::read(&*vfs, &places.home, &mut |warning| {
+            findings.push(
+                Finding::new("FC2005", Severity::Warn, None, warning)
+                    .in_file(&places.home)
+                    .stake("what it says of a damage that was set aside"),
+            );
+        })?;
         for _ in 0..TRIES {
             let view = View::read(&*vfs, &places)?;
             if let Some((now, passed_over)) = Now::read(&*vfs, &view)? {
                 findings.extend(view.problems.iter().cloned());
                 findings.extend(passed_over);
-                return Ok(Self { vfs, places, view, holder, now, findings });
+                return Ok(Self { vfs, places, view, holder, now, findings, quarantine });
             }
         }
         let what = "the log changes faster than it can be read";
@@ -170,6 +178,18 @@ impl Inspector {
     fn stretch_from(&self, view: &View, lsn: Lsn) -> Option<Stretch> {
         let Now { vouched, end, image_lsn, .. } = self.now;
         Stretch::from(&view.segments, lsn, vouched, end, image_lsn)
+    }
+
+    /// The directory of checkpoints, and those of segments that are there.
+    #[must_use]
+    pub fn directories(&self) -> (&Path, &[PathBuf]) {
+        (&self.places.home, &self.places.data)
+    }
+
+    /// The damage that was set aside and is not settled, oldest first.
+    #[must_use]
+    pub fn quarantined(&self) -> &[Quarantined] {
+        self.quarantine.records()
     }
 
     /// What the opening came across: absent directories, files that cannot be used. [`verify`](Self::verify) looks at everything.

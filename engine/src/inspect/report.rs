@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ids::{FramePtr, SegmentId},
-    log::{Segment, Segments},
+    log::{Quarantine, Segment, Segments, start_of},
 };
 use std::collections::BTreeMap;
 
@@ -55,7 +55,8 @@ impl<'a> Meter<'a> {
 }
 
 /// What a verification has found so far.
-pub(super) struct Report {
+pub(super) struct Report<'a> {
+    quarantine: &'a Quarantine,
     findings: Vec<Finding>,
     findings_max: usize,
     left_out: u64,
@@ -66,9 +67,10 @@ pub(super) struct Report {
     pub(super) owed_lost: u64,
 }
 
-impl Report {
-    pub(super) fn new(findings_max: usize, known: &[Finding]) -> Self {
+impl<'a> Report<'a> {
+    pub(super) fn new(findings_max: usize, inspector: &'a Inspector) -> Self {
         let mut report = Self {
+            quarantine: &inspector.quarantine,
             findings: Vec::new(),
             findings_max,
             left_out: 0,
@@ -78,7 +80,7 @@ impl Report {
             bytes: 0,
             owed_lost: 0,
         };
-        for finding in known {
+        for finding in &inspector.findings {
             report.add(finding.clone());
         }
         report
@@ -86,6 +88,7 @@ impl Report {
 
     /// Adds a finding. What is said twice about a file is told once, by who makes more of it.
     pub(super) fn add(&mut self, finding: Finding) {
+        let finding = self.judged(finding);
         let about_file = finding.code.starts_with("FC20") || finding.code.starts_with("FC24");
         let said = |other: &&mut Finding| other.code == finding.code && other.file == finding.file;
         if about_file
@@ -104,6 +107,18 @@ impl Report {
         } else {
             self.left_out += 1;
         }
+    }
+
+    /// Damage that was set aside stops nobody any more, and is told for information until it is settled.
+    fn judged(&self, mut finding: Finding) -> Finding {
+        let segment = finding.segment.map(start_of);
+        let known =
+            [finding.at, segment].into_iter().flatten().find_map(|at| self.quarantine.of(at));
+        if let Some(known) = known.filter(|_| finding.severity > Severity::Info) {
+            finding.severity = Severity::Info;
+            finding.what = format!("{} (set aside as damage {})", finding.what, known.id);
+        }
+        finding
     }
 
     /// What is said of it all.

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     format::{Kind, PutBody},
-    ids::{FramePtr, Lsn},
+    ids::{FramePtr, Lsn, SegmentId},
     io::Holder,
-    log::{Frame, Segments, Verdict, image_of},
+    log::{Frame, Segments, Verdict, first_frame_of, image_of},
     queue::State,
 };
 use std::{
@@ -86,7 +86,7 @@ impl Inspector {
     ) -> Result<Verification> {
         for _ in 0..TRIES {
             let view = View::read(&*self.vfs, &self.places)?;
-            let mut report = Report::new(options.findings_max, &self.findings);
+            let mut report = Report::new(options.findings_max, self);
             self.verify_files(&view, &mut report);
             let Some((stretch, fold)) = self.stretch_to_verify(&view, options.deep)? else {
                 return Ok(report.finish(self));
@@ -144,7 +144,7 @@ impl Inspector {
         Ok(Some((stretch, first)))
     }
 
-    fn verify_files(&self, view: &View, report: &mut Report) {
+    fn verify_files(&self, view: &View, report: &mut Report<'_>) {
         for path in &view.temporary {
             report.add(
                 Finding::new("FC2004", Severity::Info, None, "a file that a crash left half-made")
@@ -165,6 +165,11 @@ impl Inspector {
             let what = format!("event {head} is owed, and its segment is gone");
             report.add(
                 Finding::new("FC2407", Severity::Error, Some(Verdict::J), what)
+                    .of_segment(
+                        view.segments
+                            .oldest()
+                            .map_or(SegmentId::default(), |oldest| oldest.header.id.previous()),
+                    )
                     .in_file(&self.places.home)
                     .stake("the owed events of the missing segments"),
             );
@@ -172,13 +177,14 @@ impl Inspector {
     }
 
     /// An image whose frame has a sound header is passed by the walk, as by a restart.
-    fn verify_images(&self, view: &View, report: &mut Report) {
+    fn verify_images(&self, view: &View, report: &mut Report<'_>) {
         for segment in view.segments.iter() {
             if let Err(error) = image_of(&*self.vfs, segment)
                 && !is_gone(&error)
             {
                 report.add(
                     Finding::new("FC2404", Severity::Warn, Some(Verdict::I), error.what())
+                        .at(first_frame_of(segment.header.id))
                         .in_file(&segment.path)
                         .stake("nothing: a checkpoint, or an older image, serves"),
                 );
@@ -186,7 +192,7 @@ impl Inspector {
         }
     }
 
-    fn verify_end(&self, report: &mut Report) {
+    fn verify_end(&self, report: &mut Report<'_>) {
         let at_rest = self.holder == Holder::Nobody;
         let (end, stopped_at) = self.horizon();
         if at_rest && self.now.verdict == Verdict::B {
@@ -229,7 +235,7 @@ struct Verifier<'a> {
     /// `None` in a bare log.
     fold: Option<Fold>,
     checkpoints: BTreeMap<Lsn, (PathBuf, State)>,
-    report: Report,
+    report: Report<'a>,
 }
 
 impl Verifier<'_> {

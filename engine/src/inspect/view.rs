@@ -4,7 +4,7 @@ use super::{finding::Finding, places::Places};
 use crate::{
     error::{Error, ErrorKind, Result},
     io::Vfs,
-    log::{Candidate, Listing, Segments},
+    log::{Candidate, Hole, Listing, Segments},
     queue::read_checkpoints,
 };
 use std::{error::Error as _, io, path::PathBuf};
@@ -55,12 +55,17 @@ impl View {
             if error.kind() != &ErrorKind::Corrupt {
                 return Err(error);
             }
-            problems.push(Finding::of_file(&error));
+            let finding = Finding::of_file(&error);
+            problems.push(match &problem.segment {
+                Some((segment, _)) => finding.of_segment(*segment),
+                None => finding,
+            });
             broken.extend(problem.segment.map(|(segment, path)| (segment, path, error)));
             Ok(())
         })?;
         listing.salvage(vfs, broken)?;
-        problems.extend(listing.segments.holes().iter().map(|hole| Finding::of_file(&hole.error)));
+        let missing = |hole: &Hole| Finding::of_file(&hole.error).of_segment(hole.first);
+        problems.extend(listing.segments.holes().iter().map(missing));
         let checkpoints = read_checkpoints(vfs, listing.checkpoints);
         Ok(Self { segments: listing.segments, checkpoints, temporary: listing.temporary, problems })
     }

@@ -161,7 +161,7 @@ pub trait Vfs: Send + ::std::marker::Sync {
     /// The old content stays, unless the last step, the sync of the directory, failed: then it may be either.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// Removes `path`, durable on return.
+    /// Removes the file, or the empty directory, `path`; durable on return.
     ///
     /// # Errors
     /// Whatever the operating system says.

@@ -252,7 +252,10 @@ impl Vfs for StdVfs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => std::fs::remove_dir(path)?,
+            answer => answer?,
+        }
         sync_parent(path)
     }
 

@@ -28,9 +28,9 @@ use group::Chores;
 pub(crate) use group::{Hold, Request, Slot};
 pub(crate) use quarantine::Quarantine;
 pub(crate) use reader::{Cursor, Found, Neighbourhood, SegmentReader, Step, next_frame};
-pub(crate) use recover::{Beginning, Candidate, choose_image, image_of, open};
+pub(crate) use recover::{Beginning, Candidate, choose_image, first_frame_of, image_of, open};
 pub(crate) use scan::{Damage, Scan, Start, Visit, scan};
-pub(crate) use segments::{Listing, Segment, Segments, read_segment_header};
+pub(crate) use segments::{Hole, Listing, Segment, Segments, read_segment_header, start_of};
 
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
@@ -418,18 +418,18 @@ impl Log {
         }
     }
 
-    /// Sets aside the damaged frame at `ptr`, which [`read`](Self::read) could not give.
+    /// Sets aside the damaged frame at `ptr`, which held events from `first` on, if any that matters.
     ///
     /// # Errors
     /// `DiskFull`, `Io`: then the damage stays in the way.
     pub(crate) fn set_frame_aside(
         &self,
         ptr: FramePtr,
-        first: EventSeq,
+        first: Option<EventSeq>,
         error: &Error,
     ) -> Result<()> {
         let mut cursor = Cursor::at(ptr);
-        cursor.next_item = Some(first);
+        cursor.next_item = first;
         let end = *self.end.lock();
         self.set_aside(&cursor, end, error).map(drop)
     }
@@ -510,7 +510,7 @@ impl Log {
             let header = next.header;
             (recover::first_frame_of(header.id), header.first_lsn, header.first_item)
         }));
-        let first = cursor.next_item.unwrap_or_default();
+        let first = cursor.next_item.or(found.map(|(.., item)| item)).unwrap_or_default();
         let damage = Quarantined {
             id: 0,
             found_ms: vfs.wall_ms(),

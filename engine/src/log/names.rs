@@ -48,6 +48,11 @@ pub(crate) fn damaged_segment(id: SegmentId, damage: u64) -> String {
     format!("{}{DAMAGE_RECORD_SUFFIX}-{damage}", segment(id))
 }
 
+/// What the name of a damaged segment begins with, whose name was `segment`.
+pub(crate) fn damaged_prefix(segment: &str) -> String {
+    format!("{segment}{DAMAGE_RECORD_SUFFIX}-")
+}
+
 pub(crate) fn is_damage_record(name: &str) -> bool {
     damage_id(name).is_some() && name.ends_with(DAMAGE_RECORD_SUFFIX)
 }

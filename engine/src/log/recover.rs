@@ -21,7 +21,7 @@ use crate::{
     format::{FrameHeader, Kind, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
     io::Vfs,
-    options::{LogOptions, OnDamage},
+    options::{LogOptions, OnDamage, Purpose},
 };
 use std::{
     path::{Path, PathBuf},
@@ -147,18 +147,21 @@ pub(crate) fn open(
     }
     let unreadable = damages.iter().filter(|damage| damage.state != FileState::Salvaged);
     let highest_name = unreadable.map(|damage| damage.segment).chain(chosen.missing).max();
-    let header = next_header(&dirs, &segments, &scan, next_item, highest_name);
+    let may_replace = options.purpose == Purpose::Use;
+    let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace);
     set_aside
         .extend(chosen.missing.iter().map(|last| newest_gone(&dirs, &segments, *last, &header)));
     set_aside.extend(damages.iter().map(of_file));
     set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
     let mut warnings = dirs.warnings.clone();
     let damages_found = put_aside(&dirs, &mut quarantine, set_aside, damages, &mut warnings);
-    for path in temporary {
+    let repair = options.purpose == Purpose::Repair;
+    for path in temporary.into_iter().filter(|_| !repair) {
         dirs.vfs.remove(&path).map_err(|error| {
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
     }
+    let spares = if repair { vec![Vec::new(); spares.len()] } else { spares };
     let mut spares = Spares::new(spares, spare_number);
     let (head, frames) = head_of(&header, &scan, apply.image(), dirs.vfs.wall_ms());
     let (segment, file) = create_segment(&dirs, &mut spares, &header, &head, true)?;
@@ -507,11 +510,12 @@ fn next_header(
     scan: &Scan,
     first_item: EventSeq,
     highest_name: Option<SegmentId>,
+    may_replace: bool,
 ) -> SegmentHeader {
     let first_lsn = scan.vouched.next();
     // The name can be taken over only where it is: since the last open a directory may have joined.
     let in_place = |newest: &Segment| {
-        directory_holding(dirs, newest) == Some(directory_of(dirs, newest.header.id))
+        may_replace && directory_holding(dirs, newest) == Some(directory_of(dirs, newest.header.id))
     };
     let id = match segments.newest() {
         // A name that a missing segment had stays free: it may turn up.

@@ -266,7 +266,11 @@ fn is_passable(log: &Log, error: &Error) -> bool {
 
 /// Sets aside a frame that was read and makes no sense, where damage is gone around; else answers the error.
 fn go_around(log: &Log, frame: FramePtr, first: EventSeq, error: Error) -> Result<()> {
-    if is_passable(log, &error) { log.set_frame_aside(frame, first, &error) } else { Err(error) }
+    if is_passable(log, &error) {
+        log.set_frame_aside(frame, Some(first), &error)
+    } else {
+        Err(error)
+    }
 }
 
 impl Queue {
@@ -347,6 +351,23 @@ impl Queue {
         self.leased.fetch_sub(lease.records.len() as u64, Ordering::AcqRel);
     }
 
+    /// Reads all owed events, and answers those that cannot be read.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn find_lost(&self, log: &Log) -> Result<Vec<TakenRange>> {
+        let limit = TakeLimit { events: 1000, bytes: 8 << 20 };
+        let (mut next, mut at, mut lost) = (EventSeq::default(), None, Vec::new());
+        loop {
+            let mut seen = Lease::default();
+            fresh_events(log, &self.state, &mut next, &mut at, limit, &mut seen)?;
+            lost.append(&mut seen.lost);
+            if seen.records.is_empty() {
+                return Ok(lost);
+            }
+        }
+    }
+
     /// Reads owed events from `from` on without leasing them, those in takers' hands too.
     ///
     /// # Errors
@@ -377,7 +398,7 @@ impl Leases {
                 && is_passable(log, error)
             {
                 // Should that fail, the run is back, and the next taker tries again.
-                taken = log.set_frame_aside(run.frame, run.first, error).map(|()| {
+                taken = log.set_frame_aside(run.frame, Some(run.first), error).map(|()| {
                     let count = u64::from(run.count);
                     lease.lost.push(TakenRange { first: run.first, count, last_frame: run.frame });
                     run.count

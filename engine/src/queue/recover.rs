@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     io::Vfs,
     log::{Apply, Directories, Listing, Log, Quarantine, RecoveryReport},
-    options::{OnDamage, Options},
+    options::{LogOptions, OnDamage, Options, Purpose},
 };
 use std::{path::Path, sync::Arc};
 
@@ -22,6 +22,7 @@ pub(crate) fn open(
     options: &Options,
     owner: Arc<dyn Apply>,
     queue: &Queue,
+    purpose: Purpose,
 ) -> Result<(Arc<Log>, Checkpoints, RecoveryReport)> {
     let dirs = Directories::claim(vfs, home, &options.data_dirs)?;
     let mut warnings = Vec::new();
@@ -36,12 +37,15 @@ pub(crate) fn open(
         dirs,
         listing,
         quarantine,
-        options.log_options(),
+        LogOptions { purpose, ..options.log_options() },
         candidates,
         owner,
         &mut |frame| queue.apply(frame).map(drop),
     )?;
     report.warnings.extend(warnings);
+    if purpose == Purpose::Repair {
+        return Ok((log, checkpoints, report));
+    }
     // A restart must not depend on the next checkpoint: short lives would pile up segments (rule S3). But a disk that takes no checkpoint
     // is no reason not to open, as long as the log is well.
     if let Err(error) = log.durable_image().and_then(|image| checkpoints.publish(&log, image)) {

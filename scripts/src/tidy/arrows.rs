@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("queue", &["log", "format", "io"]),
     ("channel", &["queue", "log", "format", "io"]),
     ("inspect", &["queue", "log", "format", "io"]),
+    ("repair", &["channel", "inspect", "queue", "log", "format", "io"]),
     // The leaves, and the few arrows between them.
     ("ids", &[]),
     ("error", &["ids"]),

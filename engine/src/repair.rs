@@ -1,0 +1,285 @@
+//! Setting damage aside without an agent, so that it can be looked at first and undone after.
+//!
+//! A repair does what an open with [`OnDamage::Quarantine`] does, and no more: it writes the records of the damage, and one new segment
+//! that begins behind it and says which events are lost. No file that was there is changed; one that cannot be read at all gets
+//! another name. So an undo removes what was made, and gives back the names.
+
+use crate::{
+    channel::Channel,
+    error::{Error, ErrorKind, Result},
+    format::crc32,
+    inspect::{Inspector, Severity, Verify},
+    io::{StdVfs, Vfs},
+    log::{Directories, Quarantined, names},
+    options::{OnDamage, Options, Purpose},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What a repair did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Repaired {
+    /// The damage that was set aside, with what is lost.
+    pub damages: Vec<Quarantined>,
+    /// Events owed before, as far as could be told, and now.
+    pub owed: (u64, u64),
+    /// How to take it back.
+    pub undo: Undo,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// What [`undo`] takes back. Who repairs for a user writes it to a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undo {
+    /// Where the log's lock and checkpoints lie.
+    pub home: PathBuf,
+    /// Where its segments lie, in the order of its manifest.
+    pub data: Vec<PathBuf>,
+    /// Files and directories that were made.
+    pub made: Vec<Made>,
+    /// Files that got another name: the old one, and the new one.
+    pub renamed: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Something that a repair made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Where.
+    pub path: PathBuf,
+    /// Size in bytes and checksum (CRC-32) of a file; `None` for a directory. A file that is not like that any more is not removed.
+    pub content: Option<(u64, u32)>,
+}
+
+/// Sets aside all damage of the channel that `dir` belongs to, and writes where the log goes on. Without damage nothing is changed, and
+/// the answer names none.
+///
+/// # Errors
+/// `Locked` while an agent has it open; `NotAChannel`, for a bare log too: only its user knows what its state is worth without a record;
+/// `NewerFormat`; `DiskFull`; `Io`.
+///
+/// # Examples
+/// ```
+/// use fchannel::{Channel, Options, repair};
+/// let dir = tempfile::tempdir()?;
+/// let channel = Channel::open(dir.path(), Options::default())?;
+/// channel.put(b"one")?;
+/// channel.close()?;
+/// assert!(repair::repair(dir.path())?.damages.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn repair(dir: impl AsRef<Path>) -> Result<Repaired> {
+    repair_on(Arc::new(StdVfs::default()), dir.as_ref())
+}
+
+/// As [`repair`], in another world.
+///
+/// # Errors
+/// As [`repair`].
+pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
+    let inspector = Inspector::open_on(Arc::clone(&vfs), dir)?;
+    let Some(before) = inspector.state() else {
+        let what = "this is a bare log, not a channel: only its user knows what its state is worth without a record";
+        return Err(Error::new(ErrorKind::NotAChannel, what).in_file(dir));
+    };
+    let (home, data) = inspector.directories();
+    let (home, data) = (home.to_path_buf(), data.to_vec());
+    let known = inspector.quarantined().len();
+    let damaged = inspector.verify(Verify::default(), |_| {})?;
+    drop(inspector);
+    if damaged.worst.is_none_or(|worst| worst < Severity::Warn) {
+        let undo = Undo { home, data, ..Undo::default() };
+        let owed = (before.owed, before.owed);
+        return Ok(Repaired { damages: Vec::new(), owed, undo, warnings: Vec::new() });
+    }
+    let old = files(&*vfs, &home, &data)?;
+    let data_dirs = if data == [home.clone()] { Vec::new() } else { data.clone() };
+    let options = Options {
+        data_dirs,
+        capacity_events: u64::MAX,
+        free_space_min_bytes: 0,
+        on_damage: OnDamage::Quarantine,
+        ..Options::default()
+    };
+    let channel = Channel::open_for(Arc::clone(&vfs), &home, options, Purpose::Repair)?;
+    let finished = channel.finish_repair().and_then(|()| set_the_rest_aside(&vfs, &channel, &home));
+    let new = files(&*vfs, &home, &data)?;
+    finished?;
+    let owed = channel.stats().events;
+    let damages = channel.quarantined().split_off(known);
+    let warnings = channel.recovery().warnings.clone();
+    drop(channel);
+    let renamed = renamed(&old, &new);
+    let targets: BTreeSet<&PathBuf> = renamed.iter().map(|(_, to)| to).collect();
+    let mut made = Vec::new();
+    for (path, is_dir) in new.iter().filter(|(path, _)| !old.contains_key(*path)) {
+        if !targets.contains(path) {
+            let content = if *is_dir { None } else { Some(content_of(&*vfs, path)?) };
+            made.push(Made { path: path.clone(), content });
+        }
+    }
+    let undo = Undo { home, data, made, renamed };
+    Ok(Repaired { damages, owed: (before.owed, owed), undo, warnings })
+}
+
+/// What holds nothing that is owed: images, frames whose events are all taken, checkpoints. Nothing is lost by it, and once it is set
+/// aside a verification no longer calls for anybody.
+fn set_the_rest_aside(vfs: &Arc<dyn Vfs>, channel: &Channel, home: &Path) -> Result<()> {
+    let inspector = Inspector::open_on(Arc::clone(vfs), home)?;
+    let found = inspector.verify(Verify::default(), |_| {})?;
+    for finding in found.findings.iter().filter(|finding| finding.severity >= Severity::Warn) {
+        match (finding.at, &finding.file) {
+            (Some(at), _) => channel.set_aside(at, &finding.what)?,
+            (None, Some(path)) if is_checkpoint(path) => {
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let aside = path.with_file_name(format!("{}0", names::damaged_prefix(name)));
+                vfs.retire(path, &aside).map_err(|error| {
+                    Error::io("cannot rename the damaged checkpoint", path, error)
+                })?;
+            }
+            // What a repair cannot mend: a manifest, a directory that is absent.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_checkpoint(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    matches!(names::Name::parse(name), names::Name::Checkpoint(_))
+}
+
+/// Takes a repair back: removes what it made and gives files their old names. Afterwards every file is what it was before the repair,
+/// the lock file excepted.
+///
+/// # Errors
+/// `Locked`; `Corrupt` if something that the repair made is not what it was, or segments have come since: then nothing is changed.
+/// `Io`: it can be tried again.
+pub fn undo(undo: &Undo) -> Result<()> {
+    undo_on(Arc::new(StdVfs::default()), undo)
+}
+
+/// As [`undo`], in another world.
+///
+/// # Errors
+/// As [`undo`].
+pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
+    let dirs = Directories::claim(vfs, &undo.home, &undo.data)?;
+    let vfs = &*dirs.vfs;
+    for made in &undo.made {
+        let Some(expected) = made.content else { continue };
+        match content_of(vfs, &made.path) {
+            Ok(content) if content == expected => {}
+            // Gone by an undo that did not come to its end.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let what = "this file is not what the repair made: the channel was used since, and there is no way back";
+                return Err(Error::corrupt(what).in_file(&made.path));
+            }
+        }
+    }
+    let here = files(vfs, &undo.home, &undo.data)?;
+    let number = |path: &Path| {
+        let name = path.file_name()?.to_str()?;
+        match names::Name::parse(name) {
+            names::Name::Segment(id) => Some(id),
+            _ => None,
+        }
+    };
+    let highest = undo.made.iter().filter_map(|made| number(&made.path)).max();
+    if let Some(newer) = here.keys().find(|path| number(path) > highest && highest.is_some()) {
+        let what = "this segment has come since the repair: there is no way back";
+        return Err(Error::corrupt(what).in_file(newer));
+    }
+    // The segment goes first: without it the log is again what it was, whatever becomes of the rest.
+    let mut made: Vec<&Made> = undo.made.iter().collect();
+    made.sort_by_key(|made| (number(&made.path).is_none(), made.content.is_none(), &made.path));
+    for made in made {
+        match vfs.remove(&made.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("cannot remove what the repair made", &made.path, error));
+            }
+            _ => {}
+        }
+    }
+    for (old, new) in &undo.renamed {
+        match vfs.retire(new, old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("cannot give the old name back to", new, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_gone(error: &Error) -> bool {
+    use std::error::Error as _;
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+}
+
+/// What lies in the directories, and in the quarantine; true for a directory.
+fn files(vfs: &dyn Vfs, home: &Path, data: &[PathBuf]) -> Result<BTreeMap<PathBuf, bool>> {
+    let list = |dir: &Path| {
+        vfs.list(dir).map_err(|error| Error::io("cannot list the directory", dir, error))
+    };
+    let mut files = BTreeMap::new();
+    let quarantine = home.join(names::QUARANTINE);
+    for dir in data.iter().map(PathBuf::as_path).chain([home]) {
+        for name in list(dir)?.into_iter().filter(|name| name != "in_use.lock") {
+            files.entry(dir.join(name)).or_insert(false);
+        }
+    }
+    if let Some(is_dir) = files.get_mut(&quarantine) {
+        *is_dir = true;
+        for name in list(&quarantine)? {
+            files.insert(quarantine.join(name), false);
+        }
+    }
+    Ok(files)
+}
+
+/// Segments that are no longer there under their names, and are under those that damage gets.
+fn renamed(
+    old: &BTreeMap<PathBuf, bool>,
+    new: &BTreeMap<PathBuf, bool>,
+) -> Vec<(PathBuf, PathBuf)> {
+    let gone = old.keys().filter(|path| !new.contains_key(*path));
+    let pairs = gone.filter_map(|path| {
+        let name = names::damaged_prefix(path.file_name()?.to_str()?);
+        let to = new.keys().find(|other| {
+            other.parent() == path.parent()
+                && !old.contains_key(*other)
+                && other.file_name().is_some_and(|other| other.to_string_lossy().starts_with(&name))
+        })?;
+        Some((path.clone(), to.clone()))
+    });
+    pairs.collect()
+}
+
+fn content_of(vfs: &dyn Vfs, path: &Path) -> Result<(u64, u32)> {
+    let fail = |error| Error::io("cannot read what the repair made", path, error);
+    let file = vfs.open(path).map_err(fail)?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let (mut at, mut crc) = (0, 0);
+    loop {
+        let read = file.read_at(at, &mut chunk).map_err(fail)?;
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return Ok((at, crc));
+        };
+        // Chained, so that it depends on all of it.
+        crc = crc32(&[&crc.to_le_bytes(), bytes]);
+        at += read as u64;
+    }
+}
