@@ -5,9 +5,9 @@
 use crate::{
     component::{
         BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, PutBatch,
-        PutError, Retry, Settings, Source, SourceContext, Stop,
+        Retry, Settings, Source, SourceContext, Stop,
     },
-    text::{Charset, Ending, Lines},
+    text::{Charset, Ending, Line, Lines},
 };
 use fchannel::Event;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -145,6 +145,14 @@ impl Source for Exec {
 }
 
 impl Exec {
+    /// The program, for a message. An assignment in its place is a slip whose value may be a secret.
+    fn shown(&self) -> String {
+        match self.program.split_once('=') {
+            Some((name, _)) => format!("`{name}=...` (an assignment needs `shell`)"),
+            None => self.program.clone(),
+        }
+    }
+
     /// Takes lines until the command closes its output or the order to stop comes.
     async fn read(&self, cx: &SourceContext, child: &mut Child) -> std::io::Result<()> {
         let errors = child.stderr.take().map(|stderr| {
@@ -158,36 +166,44 @@ impl Exec {
         });
         let Some(mut stdout) = child.stdout.take() else { return Ok(()) };
         let mut lines = Lines::new(Ending::Any, LINE_BYTES_MAX);
-        while fill(&mut stdout, &mut lines, &cx.stop).await? {
-            let next = || lines.next().map(|line| Event::of_body(line.body));
-            if put(cx, self.batch_events, next).await.is_err() {
-                return Ok(());
-            }
+        let mut put = Ok(());
+        while put.is_ok() && fill(&mut stdout, &mut lines, &cx.stop).await? {
+            put = put_lines(cx, self.batch_events, || lines.next()).await;
         }
-        if !cx.stop.is_stopped() {
+        if put.is_ok() && !cx.stop.is_stopped() {
             // At the end of output a last line needs no end. The pipeline keeps it until there is room.
-            let mut rest = lines.rest().map(|line| Event::of_body(line.body));
-            if put(cx, 1, || rest.take()).await.is_err() {
-                return Ok(());
-            }
+            put = put_lines(cx, 1, || lines.rest()).await;
+        }
+        if let Err(lost) = put {
+            tracing::warn!(source = %cx.name, lines = lost,
+                "the agent stops before its channels have room: lines that the command has printed are lost, and so is what is still \
+                 in its pipe");
         }
         drop(errors);
         Ok(())
     }
 }
 
-/// Puts all that `next` gives, in transactions of at most `batch_events`. An error means that the agent stops.
-async fn put(
+/// Puts all that `next` gives, in transactions of at most `batch_events`. An error means that the agent stops: so many lines were not put.
+async fn put_lines(
     cx: &SourceContext,
     batch_events: usize,
-    mut next: impl FnMut() -> Option<Event>,
-) -> Result<(), PutError> {
+    mut next: impl FnMut() -> Option<Line>,
+) -> Result<(), usize> {
+    let mut events = || {
+        let lines = std::iter::from_fn(&mut next).take(batch_events);
+        lines.map(|line| Event::of_body(line.body)).collect::<Vec<_>>()
+    };
     loop {
-        let events: Vec<Event> = std::iter::from_fn(&mut next).take(batch_events).collect();
-        if events.is_empty() {
+        let batch = events();
+        let count = batch.len();
+        if count == 0 {
             return Ok(());
         }
-        cx.pipeline.put(&mut PutBatch::of(events), Retry::UntilStopped).await?;
+        if cx.pipeline.put(&mut PutBatch::of(batch), Retry::UntilStopped).await.is_err() {
+            let rest = std::iter::from_fn(|| Some(events().len()).filter(|more| *more > 0));
+            return Err(count + rest.sum::<usize>());
+        }
     }
 }
 
@@ -240,7 +256,7 @@ impl Group {
         let child = command
             .process_group(0)
             .spawn()
-            .map_err(|error| ComponentError(format!("cannot run {}: {error}", exec.program)))?;
+            .map_err(|error| ComponentError(format!("cannot run {}: {error}", exec.shown())))?;
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Ok(Self { child, id })
     }

@@ -4,7 +4,7 @@ mod charset;
 mod lines;
 
 pub(crate) use charset::{Charset, Decoder};
-pub(crate) use lines::{Ending, Lines};
+pub(crate) use lines::{Ending, Line, Lines};
 pub(crate) mod paths;
 
 /// What the parser says, without its excerpt: that could be a secret.
