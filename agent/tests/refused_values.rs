@@ -182,3 +182,27 @@ fn two_sources_need_two_position_files_and_a_channel_different_directories() {
         assert!(all.contains(code) && all.contains("1 error, 0 warnings"), "{all}");
     }
 }
+
+#[test]
+fn the_keys_of_a_serializer_are_checked_against_its_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.conf");
+    for serializer in ["", "\nsink.serializer = header_and_text"] {
+        let sink = format!(
+            "type = file_roll\nsink.directory = {}\nsink.serializer.appendNewLine = false\n\
+             sink.serializer.appendNewline = nope{serializer}",
+            dir.path().display()
+        );
+        let conf = conf(dir.path(), SEQ, &sink);
+        std::fs::write(&file, &conf).unwrap();
+        let all = text(&fchannel(&["check", file.to_str().unwrap()]).stdout);
+        assert!(all.contains("0 errors, 2 warnings"), "{all}");
+        for (code, part) in
+            [("FC1002", "a1.sinks.k1.sink.serializer.appendNewLine"), ("FC1011", "nope")]
+        {
+            let place = format!("a.conf:{}\n", place(&conf, part));
+            assert!(all.contains(&place) && all.contains(code), "{part}: {all}");
+        }
+        assert!(all.contains("did you mean `appendNewline`?"), "{all}");
+    }
+}
