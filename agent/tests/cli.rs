@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn fchannel(args: &[&str]) -> Output {
@@ -165,4 +165,22 @@ fn what_others_have_written_does_nothing_to_a_terminal_and_makes_no_line_of_its_
         assert!(!out.contains(['\u{1b}', '\u{7}']), "{out:?}");
         assert!(!out.lines().any(|line| line.starts_with("2026-01-01")), "{out:?}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_an_agent_whose_log_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    // The logger fills the pipe, so that the first signal leads nowhere. The third one is for an agent that hears none.
+    let conf = "a1.sources = r1 r2\na1.channels = c1\na1.sinks = k1\n\
+         a1.channels.c1.type = memory\na1.sources.r1.type = seq\na1.sources.r1.channels = c1\n\
+         a1.sources.r2.type = exec\na1.sources.r2.channels = c1\na1.sources.r2.shell = /bin/sh -c\n\
+         a1.sources.r2.command = for s in TERM TERM KILL; do sleep 1; kill -$s $PPID; done\n\
+         a1.sinks.k1.type = logger\na1.sinks.k1.channel = c1\n";
+    let conf = write(dir.path(), "a.conf", conf);
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_fchannel"))
+        .args(["agent", "-n", "a1", "-f", conf.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(agent.wait().unwrap().code(), Some(143));
 }
