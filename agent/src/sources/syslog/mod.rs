@@ -2,13 +2,15 @@
 
 mod format;
 mod frame;
+mod own;
 mod tcp;
 mod time;
 mod udp;
 
-use crate::component::{Key, KeyKind, Settings};
+use crate::component::{ComponentError, Key, KeyKind, Settings};
 use fchannel::{Event, Headers};
 use format::{Format, KeepFields};
+use own::Own;
 use std::{net::SocketAddr, sync::Arc};
 
 pub(crate) use tcp::ENTRY as TCP;
@@ -24,15 +26,6 @@ const HOST: Key = Key::new(
     "host",
     KeyKind::Text,
     "The name or address to listen at. Absent: 127.0.0.1, where Flume listens at all addresses (`0.0.0.0`).",
-);
-const FORMAT: Key = Key::new(
-    "format.*",
-    KeyKind::Text,
-    "`format.regex`, `.search`, `.replace`, `.dateFormat`: a format tried before the built-in ones.",
-)
-.ignored(
-    "formats of one's own are not there yet: a message that no built-in format fits keeps its whole text as the body, without \
-     headers from it",
 );
 const KEEP_FIELDS: Key = Key::new(
     "keepFields",
@@ -66,15 +59,15 @@ struct Maker {
 }
 
 impl Maker {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings) -> Result<Self, ComponentError> {
         let header = |key| settings.text(key).map(Arc::from);
-        Self {
-            format: Arc::new(Format::new(KeepFields::parse(
-                settings.text("keepFields").unwrap_or_default(),
-            ))),
+        let keep = KeepFields::parse(settings.text("keepFields").unwrap_or_default());
+        settings.sound(Own::problems(settings))?;
+        Ok(Self {
+            format: Arc::new(Format::new(keep, Own::of(settings))),
             ip_header: header("clientIPHeader"),
             host_header: header("clientHostnameHeader"),
-        }
+        })
     }
 
     fn event(&self, message: &frame::Message, peer: SocketAddr) -> Event {

@@ -4,7 +4,10 @@
 //! (Flume drops the events).
 
 use super::{
-    CLIENT_HOST, CLIENT_IP, FORMAT, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of,
+    CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT,
+    frame::Framer,
+    host_of,
+    own::{self, Own},
 };
 use crate::{
     component::{
@@ -31,8 +34,11 @@ pub(crate) static ENTRY: Entry = Entry {
         KEEP_FIELDS,
         CLIENT_IP,
         CLIENT_HOST,
-        FORMAT,
-        Key::new("ssl", KeyKind::Flag, "TLS; not supported yet, `true` is an error.").or("false"),
+        own::REGEX,
+        own::SEARCH,
+        own::REPLACE,
+        own::DATE,
+        Key::new("ssl", KeyKind::Flag, "TLS; not supported yet, `true` is an error: a proxy such as stunnel before the source does it.").or("false"),
         Key::new(
             "max-connections",
             KeyKind::Whole { min: 1, max: 1 << 20, replaced: false },
@@ -56,8 +62,13 @@ struct Tcp {
 }
 
 fn verify(settings: &Settings) -> Vec<Problem> {
-    let tls = settings.flag("ssl").then(|| Problem::new("ssl", "TLS is not supported yet"));
-    tls.into_iter().collect()
+    let mut problems = Own::problems(settings);
+    if settings.flag("ssl") {
+        let help = "let a proxy such as stunnel end the TLS, connect it to this port without TLS, and set `ssl = false` and \
+                    `host = 127.0.0.1`";
+        problems.push(Problem::new("ssl", "TLS is not supported yet").help(help));
+    }
+    problems
 }
 
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
@@ -70,7 +81,7 @@ fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentErr
             .map_err(|_| ComponentError(format!("{}: `port` is over 65535", settings.name())))?,
         event_bytes_max: size("eventSize")?,
         connections_max: size("max-connections")?,
-        maker: Maker::new(settings),
+        maker: Maker::new(settings)?,
     }))
 }
 

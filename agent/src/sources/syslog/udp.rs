@@ -5,7 +5,10 @@
 //! (Flume ignores it).
 
 use super::{
-    CLIENT_HOST, CLIENT_IP, FORMAT, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of,
+    CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT,
+    frame::Framer,
+    host_of,
+    own::{self, Own},
 };
 use crate::component::{
     BoxFuture, Build, ComponentError, Entry, Parts, Placement, PutBatch, Retry, Settings, Source,
@@ -21,9 +24,19 @@ use tokio::{
 pub(crate) static ENTRY: Entry = Entry {
     names: &["syslogudp", "org.apache.flume.source.SyslogUDPSource"],
     doc: "Takes syslog messages over UDP, one a datagram.",
-    keys: &[PORT, HOST, KEEP_FIELDS, CLIENT_IP, CLIENT_HOST, FORMAT],
+    keys: &[
+        PORT,
+        HOST,
+        KEEP_FIELDS,
+        CLIENT_IP,
+        CLIENT_HOST,
+        own::REGEX,
+        own::SEARCH,
+        own::REPLACE,
+        own::DATE,
+    ],
     batch_key: None,
-    verify: None,
+    verify: Some(Own::problems),
     build: Build::Source(Placement::Shared, build),
 };
 
@@ -46,7 +59,7 @@ struct Udp {
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
     let port = u16::try_from(settings.whole("port")?)
         .map_err(|_| ComponentError(format!("{}: `port` is over 65535", settings.name())))?;
-    Ok(Box::new(Udp { host: host_of(settings), port, maker: Maker::new(settings) }))
+    Ok(Box::new(Udp { host: host_of(settings), port, maker: Maker::new(settings)? }))
 }
 
 impl Source for Udp {
