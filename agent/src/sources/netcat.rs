@@ -48,12 +48,7 @@ pub(crate) static ENTRY: Entry = Entry {
              are UTF-8 in any case.",
         )
         .or("utf-8"),
-        Key::new(
-            "max-connections",
-            KeyKind::Whole { min: 1, max: 1 << 20, replaced: false },
-            "Connections at once; more wait to be accepted. Not a key of Flume.",
-        )
-        .or("4096"),
+        listen::MAX_CONNECTIONS,
     ],
     batch_key: None,
     verify: Some(verify),
@@ -100,7 +95,7 @@ fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentErr
         bind: settings.required("bind")?.to_owned(),
         port: u16::try_from(settings.whole("port")?)
             .map_err(|_| ComponentError(format!("{}: `port` is over 65535", settings.name())))?,
-        connections_max: size("max-connections")?,
+        connections_max: size(listen::MAX_CONNECTIONS.pattern)?,
         rules: Rules {
             line_chars_max: size("max-line-length")?,
             ack: settings.flag("ack-every-event"),

@@ -38,13 +38,14 @@ pub(crate) static ENTRY: Entry = Entry {
         own::SEARCH,
         own::REPLACE,
         own::DATE,
-        Key::new("ssl", KeyKind::Flag, "TLS; not supported yet, `true` is an error: a proxy such as stunnel before the source does it.").or("false"),
         Key::new(
-            "max-connections",
-            KeyKind::Whole { min: 1, max: 1 << 20, replaced: false },
-            "Connections at once; more wait to be accepted. Not a key of Flume.",
+            "ssl",
+            KeyKind::Flag,
+            "TLS; not supported yet, `true` is an error: a proxy such as stunnel before the source \
+             does it.",
         )
-        .or("4096"),
+        .or("false"),
+        listen::MAX_CONNECTIONS,
     ],
     batch_key: None,
     verify: Some(verify),
@@ -80,7 +81,7 @@ fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentErr
         port: u16::try_from(settings.whole("port")?)
             .map_err(|_| ComponentError(format!("{}: `port` is over 65535", settings.name())))?,
         event_bytes_max: size("eventSize")?,
-        connections_max: size("max-connections")?,
+        connections_max: size(listen::MAX_CONNECTIONS.pattern)?,
         maker: Maker::new(settings)?,
     }))
 }
