@@ -7,11 +7,18 @@ mod tcp;
 mod time;
 mod udp;
 
-use crate::component::{ComponentError, Key, KeyKind, Settings};
-use fchannel::{Event, Headers};
+use crate::{
+    component::{ComponentError, Key, KeyKind, Settings, Stop},
+    dns::Names,
+};
+use fchannel::Event;
 use format::{Format, KeepFields};
 use own::Own;
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 pub(crate) use tcp::ENTRY as TCP;
 pub(crate) use udp::ENTRY as UDP;
@@ -38,7 +45,7 @@ const CLIENT_IP: Key =
 const CLIENT_HOST: Key = Key::new(
     "clientHostnameHeader",
     KeyKind::Text,
-    "A header for the name of the sender; here its address, because nobody is asked for the name.",
+    "A header for the name of the sender by reverse DNS; its address if there is none, or none within two seconds. Kept for ten minutes.",
 );
 
 /// The host to bind: loopback, aloud, when the conf does not say.
@@ -55,7 +62,8 @@ fn host_of(settings: &Settings) -> String {
 struct Maker {
     format: Arc<Format>,
     ip_header: Option<Arc<str>>,
-    host_header: Option<Arc<str>>,
+    /// The header for the name, and who knows it.
+    names: Option<(Arc<str>, Arc<Names>)>,
 }
 
 impl Maker {
@@ -66,19 +74,37 @@ impl Maker {
         Ok(Self {
             format: Arc::new(Format::new(keep, Own::of(settings))),
             ip_header: header("clientIPHeader"),
-            host_header: header("clientHostnameHeader"),
+            names: header("clientHostnameHeader").map(|header| (header, Arc::new(Names::new()))),
         })
     }
 
     fn event(&self, message: &frame::Message, peer: SocketAddr) -> Event {
         let mut event = self.format.event(message, jiff::Timestamp::now());
-        let set = |headers: &mut Headers, name: &Option<Arc<str>>| {
-            if let Some(name) = name {
-                headers.insert(name, &peer.ip().to_canonical().to_string());
-            }
-        };
-        set(&mut event.headers, &self.ip_header);
-        set(&mut event.headers, &self.host_header);
+        if let Some(header) = &self.ip_header {
+            event.headers.insert(header, &peer.ip().to_canonical().to_string());
+        }
         event
+    }
+
+    /// Sets the header for the names of the peers, if the conf wants one: of each event its peer.
+    async fn name<'a>(&self, events: impl Iterator<Item = (&'a mut Event, IpAddr)>, stop: &Stop) {
+        let Some((header, names)) = &self.names else { return };
+        let mut asked = HashMap::new();
+        // All are asked before one is waited for.
+        let events: Vec<_> = events
+            .map(|(event, peer)| {
+                asked.entry(peer).or_insert_with(|| names.ask(peer));
+                (event, peer)
+            })
+            .collect();
+        let mut answers = HashMap::new();
+        for (peer, question) in asked {
+            answers.insert(peer, question.answer(stop).await);
+        }
+        for (event, peer) in events {
+            if let Some(name) = answers.get(&peer) {
+                event.headers.insert(header, name);
+            }
+        }
     }
 }

@@ -123,6 +123,7 @@ async fn serve(
             // What was sent without an end before the connection was cut.
             events.extend(framer.finish(true).map(|message| maker.event(&message, peer)));
         }
+        maker.name(events.iter_mut().map(|event| (event, peer.ip())), &cx.stop).await;
         if !events.is_empty()
             && cx.pipeline.put(&mut PutBatch::of(events), Retry::UntilStopped).await.is_err()
         {
@@ -184,8 +185,8 @@ mod tests {
         assert_eq!(events[0].headers.get("flume.syslog.status"), Some("Incomplete"));
         assert_eq!(events[1].headers.get("flume.syslog.status"), Some("Invalid"));
         assert_eq!(
-            (events[0].headers.get("ip"), events[0].headers.get("name")),
-            (Some("127.0.0.1"), Some("127.0.0.1"))
+            (events[0].headers.get("ip"), events[0].headers.get("name").map(str::to_owned)),
+            (Some("127.0.0.1"), crate::dns::name_of([127, 0, 0, 1].into()))
         );
     }
 
