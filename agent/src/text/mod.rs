@@ -7,6 +7,6 @@ pub(crate) mod java_regex;
 mod lines;
 pub(crate) mod paths;
 
-pub(crate) use charset::{Charset, Decoder};
+pub(crate) use charset::{CHARSET_HELP, Charset, Decoder};
 pub(crate) use date_pattern::{DATE_HELP, DatePattern};
 pub(crate) use lines::{Ending, Lines};
