@@ -5,7 +5,7 @@
 
 mod settings;
 
-pub use settings::{Build, Entry, Key, KeyKind, Make, Parts, Problem, Settings, Verify};
+pub use settings::{Build, Entry, Gravity, Key, KeyKind, Make, Parts, Problem, Settings, Verify};
 
 use bytes::Bytes;
 use fchannel::Event;

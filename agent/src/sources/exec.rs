@@ -7,7 +7,7 @@ use crate::{
         BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, PutBatch,
         Retry, Settings, Source, SourceContext, Stop,
     },
-    text::{Charset, Ending, Line, Lines},
+    text::{CHARSET_HELP, Charset, Ending, Line, Lines},
 };
 use fchannel::Event;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -58,7 +58,7 @@ pub(crate) static ENTRY: Entry = Entry {
         Key::new(
             "charset",
             KeyKind::Text,
-            "Of the lines: UTF-8, ISO-8859-1 or US-ASCII. Bodies are the bytes as printed.",
+            "Of the lines, by its name in Java; any with line ends as in ASCII. Bodies are the bytes as printed.",
         )
         .or("UTF-8"),
     ],
@@ -83,9 +83,14 @@ struct Exec {
 
 fn verify(settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let charset = settings.text("charset").and_then(Charset::by_name);
-    if !charset.is_some_and(Charset::is_ascii_compatible) {
-        problems.push(Problem::new("charset", "expected `UTF-8`, `ISO-8859-1` or `US-ASCII`"));
+    let wrong = |why: &str, help: &str| Problem::new("charset", why).help(help);
+    match settings.text("charset").and_then(Charset::by_name) {
+        Some(charset) if charset.is_ascii_compatible() => {}
+        Some(_) => problems.push(wrong(
+            "its line ends are not those of ASCII",
+            "let the command print UTF-8: `... | iconv -f UTF-16LE -t UTF-8`",
+        )),
+        None => problems.push(wrong("no charset that can be used has this name", CHARSET_HELP)),
     }
     if words(settings).is_empty() {
         problems.push(Problem::new("command", "there is nothing to run"));

@@ -89,9 +89,25 @@ async fn stderr_is_read_though_not_taken() {
 
 #[test]
 fn a_charset_that_is_not_supported_is_named() {
-    let keys = crate::testing::settings(&ENTRY, &[("command", "true"), ("charset", "UTF-16")]);
-    let error = build(&keys, &Parts::default()).err().unwrap();
-    assert!(error.0.contains("`charset`") && !error.0.contains("UTF-16"), "{error}");
+    for charset in ["UTF-16", "UTF-16LE", "IBM037"] {
+        let keys = crate::testing::settings(&ENTRY, &[("command", "true"), ("charset", charset)]);
+        let error = build(&keys, &Parts::default()).err().unwrap();
+        assert!(error.0.contains("`charset`") && !error.0.contains(charset), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_of_other_charsets_are_split_at_line_ends_only() {
+    let keys = [
+        ("shell", "/bin/sh -c"),
+        ("command", r"printf '\223\372\226{\n\203\134x\n'"),
+        ("charset", "Shift_JIS"),
+    ];
+    let source = run(&keys).await;
+    source.out.wait_for(2).await;
+    let events = source.stop().await.events();
+    assert_eq!(&events[0].body[..], b"\x93\xFA\x96{");
+    assert_eq!(&events[1].body[..], b"\x83\\x");
 }
 
 fn context(pipeline: Arc<dyn Put>) -> (StopSender, SourceContext) {

@@ -223,11 +223,18 @@ impl Tails {
         self.saved.rows.iter().find(|row| row.inode == look.id.inode && row.path == path)
     }
 
-    /// Whoever edits the position file shall learn why that does nothing. After a kill the file may be behind, too.
+    /// A position file that is behind is what a kill leaves, and what an operator makes who edits it: he shall learn why that does
+    /// nothing. It is written after the mark, so one that is ahead means that the channel has lost something or is an older copy.
     fn compare(&self, path: &Path, look: &Look, mark: &Mark) {
-        if let Some(row) = self.row_of(path, look).filter(|row| row.position != mark.position) {
-            tracing::warn!(source = %self.source, file = %path.display(), mark = mark.position, position_file = row.position,
-                "the mark in the channel and the position file disagree: the mark wins");
+        let Some(row) = self.row_of(path, look) else { return };
+        let (marked, written) = (mark.position, row.position);
+        if written > marked {
+            tracing::warn!(source = %self.source, file = %path.display(), mark = marked, position_file = written,
+                "the position file is ahead of the mark in the channel, which wins: lines between may come twice; was the channel's \
+                 directory restored, or the position file edited?");
+        } else if written < marked {
+            tracing::info!(source = %self.source, file = %path.display(), mark = marked, position_file = written,
+                "the position file is behind the mark in the channel, as after a kill: the mark wins");
         }
     }
 
