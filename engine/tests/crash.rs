@@ -2,14 +2,15 @@
 //!
 //! A history is a random sequence of calls made from one seed. It runs once undisturbed, to count its I/O operations, and then once for
 //! each of them: with a crash at that operation (a kill or a power cut, by chance), or with an I/O error at it. Then the channel is
-//! opened again, mostly with one more crash inside that recovery, and what it holds is compared with a model: the fold of all
-//! acknowledged transactions and of the first few of those whose answer is not known. Under `Interval` a power cut may also take away
-//! the last ones that no sync covered, and nothing else.
+//! opened again, mostly with one more crash inside that recovery, sometimes with its newest checkpoint damaged, and what it holds is
+//! compared with a model: the fold of all acknowledged transactions and of the first few of those whose answer is not known. Under
+//! `Interval` a power cut may also take away the last ones that no sync covered, and nothing else.
 //!
 //! A failing run prints its seed: `FCHANNEL_SEED=7 cargo test --test crash` plays it again, `FCHANNEL_SEEDS=5000` plays more.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
     reason = "a helper that fails fails its test"
 )]
 
@@ -426,9 +427,27 @@ impl Driver {
                 self.world.kill();
             }
         }
+        if self.rng.chance(25) {
+            self.damage_newest_checkpoint();
+        }
         let channel =
             self.open().unwrap_or_else(|error| panic!("it does not open again: {error:?}"));
         self.truth.settle(floor, &Model::of(&channel));
+    }
+
+    /// Nothing is lost by that: the older one serves, or an image in the log (@I).
+    fn damage_newest_checkpoint(&mut self) {
+        let generation = |path: &Path| {
+            path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok()
+        };
+        let paths = self.world.paths();
+        let newest = paths.into_iter().filter_map(|path| Some((generation(&path)?, path))).max();
+        if let Some((_, path)) = newest {
+            let mut bytes = self.world.content(&path).unwrap();
+            let at = self.rng.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << self.rng.below(8);
+            self.world.set_content(&path, bytes);
+        }
     }
 }
 

@@ -289,3 +289,26 @@ fn a_failed_sync_before_a_rotation_is_final() {
     assert!(channel.poisoned().is_some());
     assert!(channel.put(b"later").is_err());
 }
+
+/// The newest checkpoint was damaged, and what it alone vouched for was a take that had freed a segment. The older checkpoint still owed
+/// its events, and the open was refused because that segment was gone; the take, sound and at hand, came only afterwards.
+#[test]
+fn a_damaged_checkpoint_is_no_loss_where_the_last_take_freed_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    for _ in 0..200 {
+        channel.put(&[7; 1000]).unwrap();
+    }
+    channel.checkpoint().unwrap();
+    channel.begin_take(TakeLimit::events(150)).unwrap().commit().unwrap();
+    channel.checkpoint().unwrap();
+    assert!(!dir.path().join("seg-1").exists(), "its events are taken");
+    drop(channel);
+    let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let newest =
+        entries.filter(|path| path.to_string_lossy().contains("checkpoint-")).max().unwrap();
+    fs::write(&newest, b"damaged").unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    assert_eq!(channel.recovery().images_passed_over.len(), 1);
+    assert_eq!(channel.stats().events, 50);
+}
