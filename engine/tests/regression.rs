@@ -8,7 +8,9 @@
 mod common;
 
 use common::{gate::GateVfs, sim::SimVfs};
-use fchannel::{Channel, CommitError, Durability, Error, Lsn, Options, TakeLimit, Wal, WalOptions};
+use fchannel::{
+    Channel, CommitError, Durability, Error, ErrorKind, Lsn, Options, TakeLimit, Wal, WalOptions,
+};
 use std::{
     fs,
     future::Future,
@@ -311,4 +313,35 @@ fn a_damaged_checkpoint_is_no_loss_where_the_last_take_freed_a_segment() {
     let channel = Channel::open(dir.path(), options(&[])).unwrap();
     assert_eq!(channel.recovery().images_passed_over.len(), 1);
     assert_eq!(channel.stats().events, 50);
+}
+
+/// A channel's directory was opened as a bare log, which took the image of the queue for its own; and the other way round a bare log
+/// looked like an empty channel, whose checkpoints gave its segments back.
+#[test]
+fn a_channel_is_no_bare_log_and_a_bare_log_is_no_channel() {
+    let root = tempfile::tempdir().unwrap();
+    let [one, two] = ["channel", "log"].map(|name| root.path().join(name));
+    let channel = Channel::open(&one, options(&[])).unwrap();
+    for _ in 0..300 {
+        channel.put(&[7; 1000]).unwrap();
+    }
+    channel.close().unwrap();
+    let error = Wal::open(&one, wal_options(), nothing).map(drop).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NotAChannel, "{error}");
+    assert_eq!(Channel::open(&one, options(&[])).unwrap().stats().events, 300);
+
+    let wal = Wal::open(&two, wal_options(), nothing).unwrap();
+    for _ in 0..300 {
+        wal.append(7, &[7; 1000]).unwrap();
+    }
+    wal.close().unwrap();
+    let error = Channel::open(&two, options(&[])).map(drop).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NotAChannel, "{error}");
+    let mut records = 0;
+    let wal = Wal::open(&two, wal_options(), |_, _, _| {
+        records += 1;
+        Ok(())
+    });
+    wal.unwrap();
+    assert_eq!(records, 300);
 }

@@ -11,7 +11,7 @@ use crate::{
     format::{LogImage, SegmentHeader},
     ids::{EventSeq, Lsn},
     io::{StdVfs, Vfs},
-    log::{Apply, Committed, Frame, Log, RecoveryReport},
+    log::{Apply, BARE_IMAGE_BYTES, Committed, Frame, Log, RecoveryReport},
     options::Options,
     queue::{self, Change, Checkpoints, Queue, Record, State, TakeLimit},
     stats::LogStats,
@@ -92,6 +92,10 @@ pub(crate) struct Owner {
 impl Apply for Owner {
     fn restore(&self, image: Option<&LogImage>) -> Result<Lsn> {
         let (state, lsn) = match image {
+            Some(image) if image.owner.len() == BARE_IMAGE_BYTES => {
+                let what = "this is a bare log, not a channel: open it as a Wal";
+                return Err(Error::new(ErrorKind::NotAChannel, what));
+            }
             Some(image) => (State::from_image(&image.owner)?, image.lsn),
             None => (State::default(), Lsn::default()),
         };

@@ -26,6 +26,7 @@ pub(crate) use reader::{Cursor, Found, Neighbourhood, SegmentReader, Step, next_
 pub(crate) use recover::{Candidate, choose_image, image_of, open};
 pub(crate) use scan::{Damage, Scan, Start, Visit, scan};
 pub(crate) use segments::{Listing, Segment, Segments, read_segment_header};
+pub(crate) use wal::BARE_IMAGE_BYTES;
 
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
