@@ -453,6 +453,24 @@ fn the_last_clone_may_go_inside_a_wake_up() {
     join("the leader", leader).unwrap();
 }
 
+/// As before, while the background thread waits to lead, for a checkpoint: the leader waited for the end of that thread, and that thread
+/// for the end of the lead.
+#[test]
+fn the_last_clone_may_go_inside_a_wake_up_while_a_checkpoint_is_due() {
+    let (_dir, gate, channel) = gated(Options { checkpoint_interval_ms: 10, ..options() });
+    gate.set(Writes::Wait);
+    let leader = committing(&channel, "leader");
+    eventually("the leader writes", || gate.waiting() == 1);
+    park(async move { channel.ready().await });
+    // Nothing tells when the background thread waits: give it the time.
+    let started = Instant::now();
+    while started.elapsed().as_millis() < 100 {
+        std::thread::yield_now();
+    }
+    gate.set(Writes::Pass);
+    join("the leader", leader).unwrap();
+}
+
 /// Two releases at once both took the oldest segment for theirs to remove; the second found it gone, and stopped the log.
 #[test]
 fn releases_of_a_bare_log_at_once_keep_their_order() {

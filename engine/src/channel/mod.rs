@@ -424,6 +424,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.owner.capacity.close();
+        self.shared.log.begin_end();
         self.end_background();
         self.shared.log.end_committer();
         self.shared.owner.ready.tell_all();

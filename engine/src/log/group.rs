@@ -410,8 +410,8 @@ impl Group {
         assert!(lead, "nothing but leading ends this wait");
     }
 
-    /// As [`lead_exclusively`](Self::lead_exclusively), for the committer thread: false if that shall end. The present leader may be
-    /// the one who waits for its end.
+    /// As [`lead_exclusively`](Self::lead_exclusively), for threads that shall end with the log: false if it ends. The present leader
+    /// may be the one who waits for their end.
     pub(crate) fn lead_unless_ending(&self) -> bool {
         self.lead_unless(|state| state.committer_shall_end)
     }

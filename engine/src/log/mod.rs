@@ -261,10 +261,13 @@ impl Log {
     /// The image of the owner's state as of now, after a sync of all that is in it (rule K1).
     ///
     /// # Errors
-    /// Poisons the log.
+    /// Poisons the log; `Closed` if it ends and somebody else leads, who may be waiting for the end of this very thread.
     pub(crate) fn durable_image(&self) -> Result<LogImage> {
+        if !self.group.lead_unless_ending() {
+            return Err(closed());
+        }
         // Between groups nothing is half applied: state, LSN and place belong together.
-        self.exclusively(|writer| {
+        let image = |writer: &mut Writer| {
             writer.sync()?;
             let next_frame = FramePtr { segment: writer.header.id, offset: writer.offset };
             Ok(LogImage {
@@ -273,7 +276,8 @@ impl Log {
                 next_frame,
                 owner: self.apply.image(),
             })
-        })
+        };
+        self.as_leader(|| self.with_writer(image))
     }
 
     /// What the committer thread does every interval. A failed sync has poisoned the log: every later call says so.
@@ -482,10 +486,15 @@ impl Log {
         })
     }
 
-    /// Ends the committer thread. Frames that wait are finished first, unless the log is poisoned.
-    pub(crate) fn end_committer(&self) {
+    /// Takes no more frames, and has the log's own threads end: they wait for nobody who leads.
+    pub(crate) fn begin_end(&self) {
         self.group.stop(&closed());
         self.group.end_committer();
+    }
+
+    /// Ends the committer thread. Frames that wait are finished first, unless the log is poisoned.
+    pub(crate) fn end_committer(&self) {
+        self.begin_end();
         let handle = self.committer.lock().take();
         // The last owner may go away in a callback of that very thread, which then ends by itself.
         if let Some(handle) =
