@@ -245,10 +245,11 @@ impl InFlight {
 
     /// Answers the first frame: it is applied.
     pub(crate) fn settle_first(&mut self, committed: Committed) {
+        // It stays in flight meanwhile: should this unwind, it is answered all the same.
+        if let Some(hold) = self.frames.front_mut().and_then(|first| first.request.hold.take()) {
+            hold.settle();
+        }
         if let Some(waiting) = self.frames.pop_front() {
-            if let Some(hold) = waiting.request.hold {
-                hold.settle();
-            }
             waiting.slot.answer(Ok(committed));
         }
     }
