@@ -345,3 +345,27 @@ fn a_channel_is_no_bare_log_and_a_bare_log_is_no_channel() {
     wal.unwrap();
     assert_eq!(records, 300);
 }
+
+/// A commit in a destructor of a thread that unwinds for reasons of its own was taken for a leader that unwinds.
+#[test]
+fn a_commit_while_the_thread_unwinds_stops_nothing() {
+    struct CommitsOnDrop(Channel);
+    impl Drop for CommitsOnDrop {
+        fn drop(&mut self) {
+            // What they answer is seen below: a panic here would end the process.
+            drop(self.0.put(b"last words"));
+            drop(self.0.checkpoint());
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    let last = CommitsOnDrop(channel.clone());
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _last = last;
+        panic!("on purpose");
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(channel.poisoned().map(|error| error.to_string()), None);
+    channel.put(b"after").unwrap();
+    assert_eq!(channel.stats().events, 2);
+}

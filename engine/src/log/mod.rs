@@ -175,19 +175,20 @@ impl Log {
 
     /// The frames of one group, by the leader.
     fn lead_group(&self) {
-        // Dropped last to first: poisoned, then answered.
+        // Dropped last of all: poisoned, then answered.
         let mut flight = self.group.take(unwound());
-        let _poison = OnDrop(|| self.poison_if_unwinding());
-        if flight.frames().is_empty() {
-            return;
-        }
-        if let Some(poison) = self.poison.get() {
-            return flight.refuse(poison, |_| true);
-        }
-        let answer = self.writer.lock().commit(self, &mut flight);
-        if let Err(error) = answer {
-            flight.fail_with(&self.poison(&error));
-        }
+        self.poisoned_if_it_unwinds(|| {
+            if flight.frames().is_empty() {
+                return;
+            }
+            if let Some(poison) = self.poison.get() {
+                return flight.refuse(poison, |_| true);
+            }
+            let answer = self.writer.lock().commit(self, &mut flight);
+            if let Err(error) = answer {
+                flight.fail_with(&self.poison(&error));
+            }
+        });
     }
 
     /// Stops the log for good; answers the error that it gives from now on.
@@ -201,11 +202,18 @@ impl Log {
         poison.clone()
     }
 
-    /// A leader that unwinds leaves work half done (invariant L8).
-    fn poison_if_unwinding(&self) {
-        if std::thread::panicking() {
-            self.poison(&unwound());
-        }
+    /// A leader that unwinds leaves work half done (invariant L8). Whether the thread panics would be the wrong question: it may be
+    /// unwinding for reasons of its own, and commit in a destructor.
+    fn poisoned_if_it_unwinds<T>(&self, work: impl FnOnce() -> T) -> T {
+        let done = Cell::new(false);
+        let _poison = OnDrop(|| {
+            if !done.get() {
+                self.poison(&unwound());
+            }
+        });
+        let answer = work();
+        done.set(true);
+        answer
     }
 
     /// Why the log stopped itself, if it did.
@@ -224,8 +232,7 @@ impl Log {
         let go_on = Cell::new(false);
         let answer = {
             let _hand_over = OnDrop(|| go_on.set(self.group.hand_over()));
-            let _poison = OnDrop(|| self.poison_if_unwinding());
-            work()
+            self.poisoned_if_it_unwinds(work)
         };
         if go_on.get() {
             self.lead();
