@@ -369,3 +369,13 @@ fn a_commit_while_the_thread_unwinds_stops_nothing() {
     channel.put(b"after").unwrap();
     assert_eq!(channel.stats().events, 2);
 }
+
+/// "Wait for ever" was more than the clock can count, and panicked.
+#[test]
+fn a_wait_may_be_as_long_as_a_duration_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    channel.put(b"event").unwrap();
+    let take = channel.take_timeout(TakeLimit::events(1), std::time::Duration::MAX).unwrap();
+    assert_eq!(take.records().len(), 1);
+}

@@ -61,6 +61,9 @@ use std::{
 #[derive(Clone)]
 pub struct Channel(Arc<Handle>);
 
+/// A hundred years.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// What the clones of a channel share: when the last one goes, the threads end.
 struct Handle {
     shared: Arc<Shared>,
@@ -282,7 +285,9 @@ impl Channel {
     /// # Errors
     /// As [`begin_take`](Self::begin_take).
     pub fn take_timeout(&self, limit: TakeLimit, wait: Duration) -> Result<TakeTransaction> {
-        let deadline = Instant::now() + wait;
+        // `Duration::MAX` is more than a clock can count.
+        let now = Instant::now();
+        let deadline = now.checked_add(wait).unwrap_or_else(|| now + FOR_EVER);
         loop {
             let place = self.shared().owner.ready.enter();
             let take = self.begin_take(limit)?;
