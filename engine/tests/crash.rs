@@ -575,6 +575,44 @@ fn a_full_disk_refuses_puts_and_lets_takes_drain_it() {
     channel.put(b"there is room again").unwrap();
 }
 
+/// Where the disk has room for a group and not for the zeros behind it, the group is written without them: whole, durable, and no reason
+/// to stop the log. Where it has not even that, the log stops itself, and nothing that was acknowledged is lost.
+#[test]
+fn a_group_is_written_also_where_the_fill_behind_it_has_no_room() {
+    for (seed, durability) in (0..20).zip(
+        [Durability::EachCommit, Durability::Interval { sync_interval_ms: 10 }].into_iter().cycle(),
+    ) {
+        let mut driver = Driver::new(seed);
+        driver.options.data_dirs.clear();
+        driver.options.durability = durability;
+        driver.options.segment_bytes_max = 1 << 20;
+        let channel = driver.open().unwrap();
+        // The first group brings zeros up to 256 KiB; the one that passes them finds room for a few more, and not for zeros.
+        driver.world.world().file_bytes_max = Some((256 << 10) + 3_000);
+        let mut puts = 0;
+        let failed = loop {
+            match channel.put(&[puts as u8; 700]) {
+                Ok(_) => puts += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(failed, CommitError::Unknown(_)), "{failed}");
+        assert!(
+            puts as usize * (700 + 76) > 256 << 10,
+            "some of {puts} lie behind the first zeros"
+        );
+        assert!(channel.poisoned().is_some());
+        drop(channel);
+        match durability {
+            Durability::EachCommit => driver.world.power_cut(),
+            _ => driver.world.kill(),
+        }
+        driver.world.world().file_bytes_max = None;
+        let events = driver.open().unwrap().stats().events;
+        assert!(events >= puts, "{events} of {puts}");
+    }
+}
+
 /// The free-space floor refuses puts while there is still room for what gives room.
 #[test]
 fn the_free_space_floor_refuses_puts_only() {
