@@ -9,7 +9,8 @@ mod common;
 
 use common::{gate::GateVfs, sim::SimVfs};
 use fchannel::{
-    Channel, CommitError, Durability, Error, ErrorKind, Lsn, Options, TakeLimit, Wal, WalOptions,
+    Channel, CommitError, Durability, Error, ErrorKind, Inspector, Lsn, Options, TakeLimit, Wal,
+    WalOptions,
 };
 use std::{
     fs,
@@ -186,6 +187,39 @@ fn a_checkpoint_that_cannot_be_read_is_passed_over() {
     let channel = Channel::open(dir.path(), options(&[])).unwrap();
     assert_eq!(channel.stats().events, 1);
     assert_eq!(channel.recovery().images_passed_over.len(), 1);
+}
+
+/// A checkpoint that is sound by its checksum counted further than any log, and the reader's own numbers overflowed; so did a mere name.
+#[test]
+fn numbers_that_no_log_reaches_are_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    channel.put(b"event").unwrap();
+    channel.close().unwrap();
+    let whole = fs::read(dir.path().join("checkpoint-2")).unwrap();
+    let with = |field: usize, number: u64| {
+        let mut bytes = whole.clone();
+        bytes[field..field + 8].copy_from_slice(&number.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&bytes[..28]);
+        hasher.update(&bytes[32..]);
+        bytes[28..32].copy_from_slice(&hasher.finalize().to_le_bytes());
+        fs::write(dir.path().join("checkpoint-2"), bytes).unwrap();
+    };
+    // LSN, next event, segment, offset; next event and head of the queue.
+    for field in [32, 40, 48, 56, 64, 72] {
+        for number in [1 << 63, u64::MAX - 1, u64::MAX] {
+            with(field, number);
+            for name in ["seg", "spare", "checkpoint"] {
+                fs::write(dir.path().join(format!("{name}-{number}")), b"").unwrap();
+            }
+            assert_eq!(Inspector::open(dir.path()).unwrap().state().unwrap().owed, 1);
+        }
+    }
+    // A hint that leads nowhere: the frame of the oldest event.
+    with(88, u64::MAX);
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    assert_eq!(channel.begin_take(TakeLimit::events(2)).unwrap().records().len(), 1);
 }
 
 /// Polls a `ready()` between the moment when a take is applied and the moment when its lease ends.
