@@ -11,7 +11,7 @@ use crate::{
     format::{LogImage, SegmentHeader},
     ids::{EventSeq, Lsn},
     io::{StdVfs, Vfs},
-    log::{Apply, Committed, Frame, Log, RecoveryReport},
+    log::{Apply, BARE_IMAGE_BYTES, Committed, Frame, Log, RecoveryReport},
     options::Options,
     queue::{self, Change, Checkpoints, Queue, Record, State, TakeLimit},
     stats::LogStats,
@@ -61,6 +61,9 @@ use std::{
 #[derive(Clone)]
 pub struct Channel(Arc<Handle>);
 
+/// A hundred years.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// What the clones of a channel share: when the last one goes, the threads end.
 struct Handle {
     shared: Arc<Shared>,
@@ -92,6 +95,10 @@ pub(crate) struct Owner {
 impl Apply for Owner {
     fn restore(&self, image: Option<&LogImage>) -> Result<Lsn> {
         let (state, lsn) = match image {
+            Some(image) if image.owner.len() == BARE_IMAGE_BYTES => {
+                let what = "this is a bare log, not a channel: open it as a Wal";
+                return Err(Error::new(ErrorKind::NotAChannel, what));
+            }
             Some(image) => (State::from_image(&image.owner)?, image.lsn),
             None => (State::default(), Lsn::default()),
         };
@@ -109,8 +116,8 @@ impl Apply for Owner {
         Ok(())
     }
 
-    fn check(&self, oldest: &SegmentHeader, _held_back: &[Frame]) -> Result<()> {
-        self.queue.check(oldest)
+    fn check(&self, oldest: &SegmentHeader, held_back: &[Frame]) -> Result<()> {
+        self.queue.check(oldest, held_back)
     }
 
     fn image(&self) -> Vec<u8> {
@@ -278,7 +285,9 @@ impl Channel {
     /// # Errors
     /// As [`begin_take`](Self::begin_take).
     pub fn take_timeout(&self, limit: TakeLimit, wait: Duration) -> Result<TakeTransaction> {
-        let deadline = Instant::now() + wait;
+        // `Duration::MAX` is more than a clock can count.
+        let now = Instant::now();
+        let deadline = now.checked_add(wait).unwrap_or_else(|| now + FOR_EVER);
         loop {
             let place = self.shared().owner.ready.enter();
             let take = self.begin_take(limit)?;
@@ -420,6 +429,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.owner.capacity.close();
+        self.shared.log.begin_end();
         self.end_background();
         self.shared.log.end_committer();
         self.shared.owner.ready.tell_all();

@@ -1,6 +1,6 @@
 //! The names of our files: nobody else spells them.
 
-use crate::ids::SegmentId;
+use crate::ids::{BEYOND_ANY_LOG, SegmentId};
 
 /// What a name in one of our directories stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,10 @@ impl Name {
     }
 }
 
-/// A number as we print it: `007` is not a name of ours.
+/// A number as we print it: `007` is not a name of ours, nor is one that we never come to.
 fn number(digits: &str) -> Option<u64> {
-    digits.parse().ok().filter(|number: &u64| number.to_string() == digits)
+    let number: u64 = digits.parse().ok()?;
+    (number < BEYOND_ANY_LOG && number.to_string() == digits).then_some(number)
 }
 
 /// True if `names` are those of a directory that Apache Flume's file channel wrote.
@@ -87,6 +88,8 @@ mod tests {
             "seg-",
             "seg-012",
             "seg-+1",
+            "seg-18446744073709551615",
+            "checkpoint-9223372036854775808",
             "seg-1.bak",
             "lost+found",
             "notes.tmp",

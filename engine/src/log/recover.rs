@@ -92,7 +92,8 @@ pub(crate) fn open(
     let Listing { mut segments, spares, spare_number, temporary, .. } = listing;
     let new = segments.newest().is_none();
     let mut passed_over = Vec::new();
-    let mut restore = |image: Option<&LogImage>| apply.restore(image);
+    let mut restore =
+        |image: Option<&LogImage>| apply.restore(image).map_err(|error| error.in_file(&dirs.home));
     let chosen =
         choose_image(&*dirs.vfs, &segments, checkpoints, &mut restore, &mut |_, error| {
             passed_over.push(error.to_string());
@@ -159,7 +160,7 @@ pub(crate) fn open(
 /// [`Apply::restore`]; `passed_over` learns which ones it could not be, and why.
 ///
 /// # Errors
-/// `NotAChannel` (@F), `Corrupt` (@J), `NewerFormat`, `Io`.
+/// `NotAChannel` (@F, or another owner's), `Corrupt` (@J), `NewerFormat`, `Io`.
 pub(crate) fn choose_image(
     vfs: &dyn Vfs,
     segments: &Segments,
@@ -194,8 +195,13 @@ pub(crate) fn choose_image(
     for (source, image) in in_files.chain(in_segments) {
         match image.and_then(|image| start_behind(segments, restore, &image)) {
             Ok((start, next_item)) => return Ok(Chosen { source, start, next_item }),
-            // A newer format, or a disk that does not answer, is no reason to fall back to something older.
-            Err(error) if matches!(error.kind(), ErrorKind::NewerFormat | ErrorKind::Io) => {
+            // A newer format, another owner, or a disk that does not answer, is no reason to fall back to something older.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NewerFormat | ErrorKind::NotAChannel | ErrorKind::Io
+                ) =>
+            {
                 return Err(error);
             }
             Err(error) => passed_over(&source, error),

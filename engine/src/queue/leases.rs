@@ -238,12 +238,15 @@ impl Queue {
     }
 
     /// Rule S4: the oldest event owed lies in a segment that is there. Checked after the replay, because a later take may have freed one
-    /// that is gone.
+    /// that is gone; it may be among the frames held back, where the checkpoint that alone vouched for it is damaged.
     ///
     /// # Errors
     /// `Corrupt` (@J).
-    pub(crate) fn check(&self, oldest: &SegmentHeader) -> Result<()> {
-        let state = self.state.lock();
+    pub(crate) fn check(&self, oldest: &SegmentHeader, held_back: &[Frame]) -> Result<()> {
+        let mut state = self.with_state(State::clone);
+        for frame in held_back {
+            state.apply(frame)?;
+        }
         if state.owed() > 0 && state.head() < oldest.first_item {
             let what = format!("@J: event {} is owed, and its segment is gone", state.head());
             return Err(Error::corrupt(what));
