@@ -8,6 +8,7 @@ pub mod channels;
 pub mod cli;
 pub mod component;
 pub mod config;
+mod dns;
 mod inspect;
 pub mod interceptors;
 mod pipeline;

@@ -229,6 +229,9 @@ impl Pipeline {
             if retry == Retry::No || matches!(error, PutError::TooLarge(_) | PutError::Stopped) {
                 return Err(error);
             }
+            if self.stop.is_stopped() {
+                return Err(PutError::Stopped);
+            }
             tries += 1;
             // 1, 2, 4, 8...: neither silent nor a flood.
             if tries.is_power_of_two() {

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn fchannel(args: &[&str]) -> Output {
@@ -128,4 +128,59 @@ fn an_unknown_component_is_said_to_be_flumes_if_it_is() {
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("Flume's `hdfs` sink is not available in this build"));
     assert_eq!(fchannel(&["components", "-o", "json"]).status.code(), Some(0));
+}
+
+#[test]
+fn what_others_have_written_does_nothing_to_a_terminal_and_makes_no_line_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "x\u{1b}]0;title\u{7}\n2026-01-01T00:00:00Z ERROR forged";
+    let logs = dir.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    std::fs::write(logs.join(name), "one\n").unwrap();
+    let dir = dir.path();
+    let at = dir.display();
+    let conf = format!(
+        "a1.sources = r1 r2\na1.channels = c\\u001b[31m\na1.sinks = k1\n\
+         a1.channels.c\\u001b[31m.type = file\n\
+         a1.channels.c\\u001b[31m.checkpointDir = {at}/checkpoint\n\
+         a1.channels.c\\u001b[31m.dataDirs = {at}/data\n\
+         a1.sources.r1.type = exec\na1.sources.r1.shell = /bin/sh -c\n\
+         a1.sources.r1.command = printf '\\\\033[2Jfrom the command\\\\n' >&2; \
+         until test -s {at}/positions.json; do sleep 0.1; done; kill $PPID\n\
+         a1.sources.r1.logStdErr = true\na1.sources.r1.channels = c\\u001b[31m\n\
+         a1.sources.r2.type = taildir\na1.sources.r2.filegroups = g\n\
+         a1.sources.r2.filegroups.g = {at}/logs/(?s).*\n\
+         a1.sources.r2.positionFile = {at}/positions.json\na1.sources.r2.channels = c\\u001b[31m\n\
+         a1.sinks.k1.type = null\na1.sinks.k1.channel = c\\u001b[31m\n"
+    );
+    let conf = write(dir, "a.conf", &conf);
+    let conf = conf.to_str().unwrap();
+    // The command ends the agent when the file was found.
+    let log = text(&fchannel(&["agent", "-n", "a1", "-f", conf]).stderr);
+    assert!(log.contains("from the command") && log.contains("file followed"), "{log:?}");
+    let check = fchannel(&["check", conf]);
+    assert_eq!(check.status.code(), Some(0));
+    for out in [log, text(&check.stdout)] {
+        assert!(out.contains("c\u{241b}[31m"), "{out:?}");
+        assert!(!out.contains(['\u{1b}', '\u{7}']), "{out:?}");
+        assert!(!out.lines().any(|line| line.starts_with("2026-01-01")), "{out:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_an_agent_whose_log_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    // The logger fills the pipe, so that the first signal leads nowhere. The third one is for an agent that hears none.
+    let conf = "a1.sources = r1 r2\na1.channels = c1\na1.sinks = k1\n\
+         a1.channels.c1.type = memory\na1.sources.r1.type = seq\na1.sources.r1.channels = c1\n\
+         a1.sources.r2.type = exec\na1.sources.r2.channels = c1\na1.sources.r2.shell = /bin/sh -c\n\
+         a1.sources.r2.command = for s in TERM TERM KILL; do sleep 1; kill -$s $PPID; done\n\
+         a1.sinks.k1.type = logger\na1.sinks.k1.channel = c1\n";
+    let conf = write(dir.path(), "a.conf", conf);
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_fchannel"))
+        .args(["agent", "-n", "a1", "-f", conf.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(agent.wait().unwrap().code(), Some(143));
 }

@@ -59,6 +59,8 @@ const NULL: &str = "type = null";
 const SEQ: &str = "type = seq";
 const NETCAT: &str = "type = netcat\nbind = localhost\nport = 0\n";
 
+const FORMAT: &str = "type = syslogudp\nport = 0\nformat.regex = <(\\\\d+)>()(.*)\n";
+
 #[test]
 fn values_that_a_component_refuses_are_errors_with_a_place() {
     let dir = tempfile::tempdir().unwrap();
@@ -68,6 +70,9 @@ fn values_that_a_component_refuses_are_errors_with_a_place() {
         ("type = exec\ncommand = \\u00a0".to_owned(), "\\u00a0"),
         (format!("{NETCAT}encoding = EBCDIC"), "EBCDIC"),
         ("type = syslogtcp\nport = 0\nssl = true".to_owned(), "true"),
+        ("type = syslogtcp\nport = 0\nformat.regex = <(?!1).*".to_owned(), "<(?!1).*"),
+        (format!("{FORMAT}format.dateFormat = YYYY-MM-dd"), "YYYY-MM-dd"),
+        (format!("{FORMAT}format.search = (a)\nformat.replace = $2"), "$2"),
         (taildir("filegroups.g = logs/.*\nfilegroups.h2 = /x/y"), "logs/.*"),
         (taildir("filegroups.g = /x/y"), "h2"),
         (taildir("filegroups.g = /x/y\nfilegroups.h2 = /x/(?!foo).*"), "/x/(?!foo).*"),
@@ -110,6 +115,9 @@ fn what_a_secret_stands_for_is_never_said() {
         format!("type = taildir\nfilegroups = {reference}"),
         format!("type = taildir\nfilegroups = g\nfilegroups.g = {reference}"),
         format!("type = taildir\nfilegroups = g\nfilegroups.g = /(?!{reference})"),
+        format!("type = syslogtcp\nport = 0\nformat.regex = (?!{reference})"),
+        format!("{FORMAT}format.search = ({reference}\nformat.replace = x"),
+        format!("{FORMAT}format.search = x\nformat.replace = ${reference}"),
     ];
     for source in sources {
         let part = source.lines().last().unwrap().split_once("= ").unwrap().1.to_owned();
@@ -128,6 +136,19 @@ fn what_a_secret_stands_for_is_never_said() {
             assert!(all.contains("FC1007") && !all.contains("hunter2"), "{part}: {all}");
         }
         assert!(!dir.path().join("state").exists());
+    }
+}
+
+#[test]
+fn a_format_that_is_refused_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    for (source, part, help) in [
+        ("type = syslogtcp\nport = 0\nssl = true".to_owned(), "true", "stunnel"),
+        (format!("{FORMAT}format.dateFormat = yyyy-b"), "yyyy-b", "yyyy-MM-dd"),
+        (format!("{FORMAT}format.search = x.y"), "x.y", "name these in `format.replace`"),
+    ] {
+        let out = refused(dir.path(), &source, NULL, part);
+        assert!(out.contains("help: ") && out.contains(help), "{out}");
     }
 }
 
@@ -180,5 +201,29 @@ fn two_sources_need_two_position_files_and_a_channel_different_directories() {
         let all = text(&out.stdout);
         assert_eq!(out.status.code(), Some(78), "{all}");
         assert!(all.contains(code) && all.contains("1 error, 0 warnings"), "{all}");
+    }
+}
+
+#[test]
+fn the_keys_of_a_serializer_are_checked_against_its_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.conf");
+    for serializer in ["", "\nsink.serializer = header_and_text"] {
+        let sink = format!(
+            "type = file_roll\nsink.directory = {}\nsink.serializer.appendNewLine = false\n\
+             sink.serializer.appendNewline = nope{serializer}",
+            dir.path().display()
+        );
+        let conf = conf(dir.path(), SEQ, &sink);
+        std::fs::write(&file, &conf).unwrap();
+        let all = text(&fchannel(&["check", file.to_str().unwrap()]).stdout);
+        assert!(all.contains("0 errors, 2 warnings"), "{all}");
+        for (code, part) in
+            [("FC1002", "a1.sinks.k1.sink.serializer.appendNewLine"), ("FC1011", "nope")]
+        {
+            let place = format!("a.conf:{}\n", place(&conf, part));
+            assert!(all.contains(&place) && all.contains(code), "{part}: {all}");
+        }
+        assert!(all.contains("did you mean `appendNewline`?"), "{all}");
     }
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// No log counts this far: a number from here on is not one that we wrote, whatever its checksum says. So none that is read can overflow.
+pub(crate) const BEYOND_ANY_LOG: u64 = 1 << 63;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $next_doc:literal) => {
         $(#[$doc])*

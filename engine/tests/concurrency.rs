@@ -375,6 +375,52 @@ fn a_panic_in_a_leader_poisons_and_every_ticket_gets_an_answer() {
     assert_eq!(drain(&channel), ["before"]);
 }
 
+/// Polls a `ready()` in the middle of a take, with a waker that panics: it is told when the lease of the take ends.
+struct PanicsAtTheEndOfATake(Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("planned by the test: a waker panics");
+    }
+}
+
+impl Wake for PanicsAtTheEndOfATake {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(
+            self.0.lock().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
+        );
+    }
+}
+
+/// The take was applied, and a waker panicked before it was answered: who waited for it waited for ever.
+#[test]
+fn a_panic_behind_an_applied_take_leaves_no_ticket_without_an_answer() {
+    let (_dir, gate, channel) =
+        gated(Options { capacity_events: 4, transaction_events_max: 4, ..options() });
+    put_all(&channel, &texts("event", 4));
+    let take = channel.begin_take(TakeLimit::events(2)).unwrap();
+    let clone = channel.clone();
+    let ready = Box::pin(async move { clone.ready().await });
+    // The take gives room: so the word comes between its application and the end of its lease.
+    let waker = Waker::from(Arc::new(PanicsAtTheEndOfATake(Mutex::new(ready))));
+    let mut room = Box::pin(channel.reserve(1));
+    assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    gate.set(Writes::Wait);
+    let mut marks = channel.begin_put();
+    marks.set_mark(b"key", b"value").unwrap();
+    let leader = thread(move || marks.commit());
+    eventually("the leader writes", || gate.waiting() == 1);
+    let ticket = take.submit().unwrap();
+    gate.set(Writes::Pass);
+    join("the leader", leader).unwrap();
+    // The committer's thread led it.
+    assert!(matches!(block_on(ticket).expect("no answer came"), Err(CommitError::Unknown(_))));
+    eventually("the log stops itself", || channel.poisoned().is_some());
+}
+
 /// A log that stops itself gives no credit back any more: who waits for one, or for an event, must hear of it.
 #[test]
 fn a_failed_write_tells_everybody_who_waits() {
@@ -449,6 +495,24 @@ fn the_last_clone_may_go_inside_a_wake_up() {
         let _answer = ticket.await;
         drop(channel);
     });
+    gate.set(Writes::Pass);
+    join("the leader", leader).unwrap();
+}
+
+/// As before, while the background thread waits to lead, for a checkpoint: the leader waited for the end of that thread, and that thread
+/// for the end of the lead.
+#[test]
+fn the_last_clone_may_go_inside_a_wake_up_while_a_checkpoint_is_due() {
+    let (_dir, gate, channel) = gated(Options { checkpoint_interval_ms: 10, ..options() });
+    gate.set(Writes::Wait);
+    let leader = committing(&channel, "leader");
+    eventually("the leader writes", || gate.waiting() == 1);
+    park(async move { channel.ready().await });
+    // Nothing tells when the background thread waits: give it the time.
+    let started = Instant::now();
+    while started.elapsed().as_millis() < 100 {
+        std::thread::yield_now();
+    }
     gate.set(Writes::Pass);
     join("the leader", leader).unwrap();
 }

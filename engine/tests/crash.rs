@@ -2,14 +2,15 @@
 //!
 //! A history is a random sequence of calls made from one seed. It runs once undisturbed, to count its I/O operations, and then once for
 //! each of them: with a crash at that operation (a kill or a power cut, by chance), or with an I/O error at it. Then the channel is
-//! opened again, mostly with one more crash inside that recovery, and what it holds is compared with a model: the fold of all
-//! acknowledged transactions and of the first few of those whose answer is not known. Under `Interval` a power cut may also take away
-//! the last ones that no sync covered, and nothing else.
+//! opened again, mostly with one more crash inside that recovery, sometimes with its newest checkpoint damaged, and what it holds is
+//! compared with a model: the fold of all acknowledged transactions and of the first few of those whose answer is not known. Under
+//! `Interval` a power cut may also take away the last ones that no sync covered, and nothing else.
 //!
 //! A failing run prints its seed: `FCHANNEL_SEED=7 cargo test --test crash` plays it again, `FCHANNEL_SEEDS=5000` plays more.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
     reason = "a helper that fails fails its test"
 )]
 
@@ -426,9 +427,27 @@ impl Driver {
                 self.world.kill();
             }
         }
+        if self.rng.chance(25) {
+            self.damage_newest_checkpoint();
+        }
         let channel =
             self.open().unwrap_or_else(|error| panic!("it does not open again: {error:?}"));
         self.truth.settle(floor, &Model::of(&channel));
+    }
+
+    /// Nothing is lost by that: the older one serves, or an image in the log (@I).
+    fn damage_newest_checkpoint(&mut self) {
+        let generation = |path: &Path| {
+            path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok()
+        };
+        let paths = self.world.paths();
+        let newest = paths.into_iter().filter_map(|path| Some((generation(&path)?, path))).max();
+        if let Some((_, path)) = newest {
+            let mut bytes = self.world.content(&path).unwrap();
+            let at = self.rng.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << self.rng.below(8);
+            self.world.set_content(&path, bytes);
+        }
     }
 }
 
@@ -554,6 +573,44 @@ fn a_full_disk_refuses_puts_and_lets_takes_drain_it() {
     let channel = driver.open().unwrap();
     assert_eq!(channel.stats().events, 0);
     channel.put(b"there is room again").unwrap();
+}
+
+/// Where the disk has room for a group and not for the zeros behind it, the group is written without them: whole, durable, and no reason
+/// to stop the log. Where it has not even that, the log stops itself, and nothing that was acknowledged is lost.
+#[test]
+fn a_group_is_written_also_where_the_fill_behind_it_has_no_room() {
+    for (seed, durability) in (0..20).zip(
+        [Durability::EachCommit, Durability::Interval { sync_interval_ms: 10 }].into_iter().cycle(),
+    ) {
+        let mut driver = Driver::new(seed);
+        driver.options.data_dirs.clear();
+        driver.options.durability = durability;
+        driver.options.segment_bytes_max = 1 << 20;
+        let channel = driver.open().unwrap();
+        // The first group brings zeros up to 256 KiB; the one that passes them finds room for a few more, and not for zeros.
+        driver.world.world().file_bytes_max = Some((256 << 10) + 3_000);
+        let mut puts = 0;
+        let failed = loop {
+            match channel.put(&[puts as u8; 700]) {
+                Ok(_) => puts += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(failed, CommitError::Unknown(_)), "{failed}");
+        assert!(
+            puts as usize * (700 + 76) > 256 << 10,
+            "some of {puts} lie behind the first zeros"
+        );
+        assert!(channel.poisoned().is_some());
+        drop(channel);
+        match durability {
+            Durability::EachCommit => driver.world.power_cut(),
+            _ => driver.world.kill(),
+        }
+        driver.world.world().file_bytes_max = None;
+        let events = driver.open().unwrap().stats().events;
+        assert!(events >= puts, "{events} of {puts}");
+    }
 }
 
 /// The free-space floor refuses puts while there is still room for what gives room.

@@ -8,7 +8,10 @@
 mod common;
 
 use common::{gate::GateVfs, sim::SimVfs};
-use fchannel::{Channel, CommitError, Durability, Error, Lsn, Options, TakeLimit, Wal, WalOptions};
+use fchannel::{
+    Channel, CommitError, Durability, Error, ErrorKind, Inspector, Lsn, Options, TakeLimit, Wal,
+    WalOptions,
+};
 use std::{
     fs,
     future::Future,
@@ -186,6 +189,39 @@ fn a_checkpoint_that_cannot_be_read_is_passed_over() {
     assert_eq!(channel.recovery().images_passed_over.len(), 1);
 }
 
+/// A checkpoint that is sound by its checksum counted further than any log, and the reader's own numbers overflowed; so did a mere name.
+#[test]
+fn numbers_that_no_log_reaches_are_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    channel.put(b"event").unwrap();
+    channel.close().unwrap();
+    let whole = fs::read(dir.path().join("checkpoint-2")).unwrap();
+    let with = |field: usize, number: u64| {
+        let mut bytes = whole.clone();
+        bytes[field..field + 8].copy_from_slice(&number.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&bytes[..28]);
+        hasher.update(&bytes[32..]);
+        bytes[28..32].copy_from_slice(&hasher.finalize().to_le_bytes());
+        fs::write(dir.path().join("checkpoint-2"), bytes).unwrap();
+    };
+    // LSN, next event, segment, offset; next event and head of the queue.
+    for field in [32, 40, 48, 56, 64, 72] {
+        for number in [1 << 63, u64::MAX - 1, u64::MAX] {
+            with(field, number);
+            for name in ["seg", "spare", "checkpoint"] {
+                fs::write(dir.path().join(format!("{name}-{number}")), b"").unwrap();
+            }
+            assert_eq!(Inspector::open(dir.path()).unwrap().state().unwrap().owed, 1);
+        }
+    }
+    // A hint that leads nowhere: the frame of the oldest event.
+    with(88, u64::MAX);
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    assert_eq!(channel.begin_take(TakeLimit::events(2)).unwrap().records().len(), 1);
+}
+
 /// Polls a `ready()` between the moment when a take is applied and the moment when its lease ends.
 struct Between {
     ready: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
@@ -288,4 +324,92 @@ fn a_failed_sync_before_a_rotation_is_final() {
     assert!(matches!(failed, CommitError::Unknown(_)), "{failed}");
     assert!(channel.poisoned().is_some());
     assert!(channel.put(b"later").is_err());
+}
+
+/// The newest checkpoint was damaged, and what it alone vouched for was a take that had freed a segment. The older checkpoint still owed
+/// its events, and the open was refused because that segment was gone; the take, sound and at hand, came only afterwards.
+#[test]
+fn a_damaged_checkpoint_is_no_loss_where_the_last_take_freed_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    for _ in 0..200 {
+        channel.put(&[7; 1000]).unwrap();
+    }
+    channel.checkpoint().unwrap();
+    channel.begin_take(TakeLimit::events(150)).unwrap().commit().unwrap();
+    channel.checkpoint().unwrap();
+    assert!(!dir.path().join("seg-1").exists(), "its events are taken");
+    drop(channel);
+    let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let newest =
+        entries.filter(|path| path.to_string_lossy().contains("checkpoint-")).max().unwrap();
+    fs::write(&newest, b"damaged").unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    assert_eq!(channel.recovery().images_passed_over.len(), 1);
+    assert_eq!(channel.stats().events, 50);
+}
+
+/// A channel's directory was opened as a bare log, which took the image of the queue for its own; and the other way round a bare log
+/// looked like an empty channel, whose checkpoints gave its segments back.
+#[test]
+fn a_channel_is_no_bare_log_and_a_bare_log_is_no_channel() {
+    let root = tempfile::tempdir().unwrap();
+    let [one, two] = ["channel", "log"].map(|name| root.path().join(name));
+    let channel = Channel::open(&one, options(&[])).unwrap();
+    for _ in 0..300 {
+        channel.put(&[7; 1000]).unwrap();
+    }
+    channel.close().unwrap();
+    let error = Wal::open(&one, wal_options(), nothing).map(drop).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NotAChannel, "{error}");
+    assert_eq!(Channel::open(&one, options(&[])).unwrap().stats().events, 300);
+
+    let wal = Wal::open(&two, wal_options(), nothing).unwrap();
+    for _ in 0..300 {
+        wal.append(7, &[7; 1000]).unwrap();
+    }
+    wal.close().unwrap();
+    let error = Channel::open(&two, options(&[])).map(drop).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NotAChannel, "{error}");
+    let mut records = 0;
+    let wal = Wal::open(&two, wal_options(), |_, _, _| {
+        records += 1;
+        Ok(())
+    });
+    wal.unwrap();
+    assert_eq!(records, 300);
+}
+
+/// A commit in a destructor of a thread that unwinds for reasons of its own was taken for a leader that unwinds.
+#[test]
+fn a_commit_while_the_thread_unwinds_stops_nothing() {
+    struct CommitsOnDrop(Channel);
+    impl Drop for CommitsOnDrop {
+        fn drop(&mut self) {
+            // What they answer is seen below: a panic here would end the process.
+            drop(self.0.put(b"last words"));
+            drop(self.0.checkpoint());
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    let last = CommitsOnDrop(channel.clone());
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _last = last;
+        panic!("on purpose");
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(channel.poisoned().map(|error| error.to_string()), None);
+    channel.put(b"after").unwrap();
+    assert_eq!(channel.stats().events, 2);
+}
+
+/// "Wait for ever" was more than the clock can count, and panicked.
+#[test]
+fn a_wait_may_be_as_long_as_a_duration_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(dir.path(), options(&[])).unwrap();
+    channel.put(b"event").unwrap();
+    let take = channel.take_timeout(TakeLimit::events(1), std::time::Duration::MAX).unwrap();
+    assert_eq!(take.records().len(), 1);
 }

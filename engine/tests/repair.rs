@@ -1,6 +1,10 @@
 //! Setting damage aside by hand: what is lost is named, verified after, and taken back to the byte.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-#![expect(clippy::disallowed_methods, reason = "these tests damage files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "these tests lay hands on the files of a closed channel"
+)]
 
 mod common;
 

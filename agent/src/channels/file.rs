@@ -95,6 +95,7 @@ struct FileChannel {
     name: Arc<str>,
     keep_alive: Duration,
     limits: ChannelLimits,
+    stopping: watch::Sender<bool>,
 }
 
 fn verify(settings: &Settings) -> Vec<Problem> {
@@ -120,7 +121,8 @@ fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, Compon
     let name = Arc::clone(settings.name());
     log_recovery(&name, &channel);
     let failure = Arc::new(Failure(watch::Sender::new(None)));
-    Ok(Arc::new(FileChannel { channel, failure, name, keep_alive, limits }))
+    let stopping = watch::Sender::new(false);
+    Ok(Arc::new(FileChannel { channel, failure, name, keep_alive, limits, stopping }))
 }
 
 /// The engine's options for the keys of a conf, but for the directories.
@@ -226,10 +228,13 @@ impl FileChannel {
             );
             PutError::Full(why)
         };
-        let room = tokio::time::timeout(self.keep_alive, self.channel.reserve(events))
-            .await
-            .map_err(|_| full())?
-            .map_err(refused)?;
+        let mut stopping = self.stopping.subscribe();
+        let room = tokio::select! {
+            biased;
+            room = self.channel.reserve(events) => room.map_err(refused)?,
+            () = tokio::time::sleep(self.keep_alive) => return Err(full()),
+            _ = stopping.wait_for(|stopping| *stopping) => return Err(full()),
+        };
         let ticket = put.submit(room).map_err(not_committed)?;
         ticket.await.map(drop).map_err(not_committed)
     }
@@ -288,6 +293,10 @@ impl Channel for FileChannel {
 
     fn failed(&self) -> BoxFuture<'_, String> {
         Box::pin(self.failure.seen())
+    }
+
+    fn stop_waiting(&self) {
+        self.stopping.send_replace(true);
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {

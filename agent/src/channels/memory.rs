@@ -97,6 +97,10 @@ impl Channel for MemoryChannel {
         self.0.level()
     }
 
+    fn stop_waiting(&self) {
+        self.0.stop_waiting();
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>> {
         let events = self.0.close();
         if events > 0 {

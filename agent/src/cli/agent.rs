@@ -2,13 +2,17 @@
 
 use super::{Exit, conf_input, output};
 use crate::{
-    config::{AgentConfig, Diagnostics, Severity, render},
+    config::{AgentConfig, Diagnostics, Severity, printable, render},
     registry::Registry,
     runtime::{self, Ended, RunOptions},
 };
 use clap::{Args, ValueEnum};
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
-use tracing::{error, info, warn};
+use std::{fmt, io, path::PathBuf, process::ExitCode, time::Duration};
+use tracing::{error, field::Field, info, warn};
+use tracing_subscriber::{
+    field::MakeExt,
+    fmt::format::{Writer, debug_fn},
+};
 
 const EXITS: &str = "\
 Exit codes:
@@ -134,10 +138,28 @@ fn start_log(format: LogFormat) {
         .with_ansi(output::wants_color(&io::stderr()));
     // Only a test that runs several agents has a log already, and that one will do.
     let is_started = match format {
-        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Text => {
+            log.fmt_fields(debug_fn(log_field).delimited(" ")).with_target(false).try_init()
+        }
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
     if is_started.is_err() {}
+}
+
+/// A field as the library prints it, but harmless to a terminal and on one line: names of files and what commands print come from others.
+fn log_field(to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    match field.name() {
+        // The dump of an event has lines of its own.
+        "message" => {
+            let lines: Vec<_> = value.split('\n').map(printable).collect();
+            write!(to, "{}", lines.join("\n"))
+        }
+        name if to.has_ansi_escapes() => {
+            write!(to, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{}", printable(&value))
+        }
+        name => write!(to, "{name}={}", printable(&value)),
+    }
 }
 
 #[cfg(test)]

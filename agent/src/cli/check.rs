@@ -4,7 +4,7 @@ mod channels;
 
 use super::{Exit, conf_input, output};
 use crate::{
-    config::{AgentConfig, Diagnostic, Diagnostics, Loaded, Severity, render},
+    config::{AgentConfig, Diagnostic, Diagnostics, Loaded, Severity, printable, render},
     registry::Registry,
 };
 use channels::ChannelFinding;
@@ -97,7 +97,7 @@ fn agent_line(agent: &AgentConfig) -> String {
         counted(agent.channels.len(), "channel"),
         counted(agent.sinks.len(), "sink"),
     ];
-    format!("agent     {}: {}", agent.name, parts.join(", "))
+    format!("agent     {}: {}", printable(&agent.name), parts.join(", "))
 }
 
 fn counted(count: usize, noun: &str) -> String {

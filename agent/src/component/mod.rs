@@ -5,7 +5,7 @@
 
 mod settings;
 
-pub use settings::{Build, Entry, Key, KeyKind, Make, Parts, Problem, Settings, Verify};
+pub use settings::{Build, Entry, Gravity, Key, KeyKind, Make, Parts, Problem, Settings, Verify};
 
 use bytes::Bytes;
 use fchannel::Event;
@@ -129,6 +129,8 @@ pub trait Channel: Send + Sync {
     fn failed(&self) -> BoxFuture<'_, String> {
         Box::pin(std::future::pending())
     }
+    /// No put waits for room from here on, whatever the keep-alive says: the agent stops, and whoever waits is told that there is none.
+    fn stop_waiting(&self) {}
     /// Settles what is in flight and releases everything. Called once, after all sources and sinks have ended.
     fn close(&self) -> BoxFuture<'_, Result<(), ChannelError>>;
 }

@@ -167,7 +167,7 @@ impl Settings {
     /// # Errors
     /// Names the key.
     pub fn sound(&self, problems: Vec<Problem>) -> Result<(), ComponentError> {
-        let fatal = problems.into_iter().find(|problem| !problem.is_of_host);
+        let fatal = problems.into_iter().find(|problem| problem.gravity == Gravity::Refused);
         self.usable(fatal.map_or(Ok(()), Err))
     }
 
@@ -233,15 +233,29 @@ pub struct Problem {
     pub name: Option<String>,
     /// What is wrong or what is allowed, in half a sentence. Never a value: it could have come from a secret.
     pub message: String,
+    /// What can be done instead, if that can be said.
+    pub help: Option<String>,
+    /// What comes of it.
+    pub gravity: Gravity,
+}
+
+/// What comes of a [`Problem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gravity {
+    /// The component cannot be built: an error.
+    Refused,
     /// The conf is fine, but the host is not ready for it: a warning.
-    pub is_of_host: bool,
+    OfHost,
+    /// The value does nothing: a warning.
+    NoEffect,
 }
 
 impl Problem {
     /// The value of `key` cannot be used.
     #[must_use]
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { key: key.into(), name: None, message: message.into(), is_of_host: false }
+        let (key, message) = (key.into(), message.into());
+        Self { key, name: None, message, help: None, gravity: Gravity::Refused }
     }
 
     /// About one name of the list that the key holds.
@@ -254,7 +268,21 @@ impl Problem {
     /// As a warning: it may be right when the agent starts.
     #[must_use]
     pub const fn of_host(mut self) -> Self {
-        self.is_of_host = true;
+        self.gravity = Gravity::OfHost;
+        self
+    }
+
+    /// As a warning: the value is accepted and not used, and the message says why.
+    #[must_use]
+    pub const fn without_effect(mut self) -> Self {
+        self.gravity = Gravity::NoEffect;
+        self
+    }
+
+    /// What can be done instead. Like the message it never holds a value.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
         self
     }
 }

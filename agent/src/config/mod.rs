@@ -25,6 +25,7 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use document::{Document, Property};
 pub use lookups::Env;
 pub use model::{AgentConfig, ComponentConfig, SinkConfig, SourceConfig};
+pub(crate) use render::printable;
 pub use render::render;
 
 use crate::registry::Registry;

@@ -225,8 +225,8 @@ fn visible(c: char) -> char {
     }
 }
 
-/// Text of the conf within a message: on one line, harmless to a terminal.
+/// Text of others within a message: on one line, harmless to a terminal.
 #[must_use]
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(visible).collect()
 }

@@ -1,9 +1,12 @@
 //! Flume's host interceptor.
 
 use super::set_header;
-use crate::component::{Build, ComponentError, Entry, Interceptor, Key, KeyKind, Parts, Settings};
+use crate::{
+    component::{Build, ComponentError, Entry, Interceptor, Key, KeyKind, Parts, Settings},
+    dns,
+};
 use fchannel::Event;
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, ToSocketAddrs};
 
 pub(crate) static ENTRY: Entry = Entry {
     names: &[
@@ -17,8 +20,8 @@ pub(crate) static ENTRY: Entry = Entry {
         Key::new(
             "useIP",
             KeyKind::Flag,
-            "The address; else the name as the system knows it (Flume asks DNS for the \
-             canonical one).",
+            "The address; else the canonical name that DNS has for it, or the name that the \
+             system goes by if there is none (Flume: the address).",
         )
         .or("true"),
         Key::new("preserveExisting", KeyKind::Flag, "Leaves a header that is there alone.")
@@ -38,7 +41,12 @@ struct Host {
 
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Interceptor>, ComponentError> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let host = if settings.flag("useIP") { address_of(&name) } else { Some(name) };
+    let address = address_of(&name);
+    let host = if settings.flag("useIP") {
+        address.map(|address| address.to_string())
+    } else {
+        Some(address.and_then(dns::name_of).unwrap_or(name))
+    };
     if host.is_none() {
         tracing::warn!(interceptor = %settings.name(), "the address of this host is unknown: the header is not set");
     }
@@ -50,10 +58,10 @@ fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Interceptor>, Compone
 }
 
 /// The first IPv4 address of a name, as Java prefers it, else the first of any kind.
-fn address_of(name: &str) -> Option<String> {
+fn address_of(name: &str) -> Option<IpAddr> {
     let addresses: Vec<_> = (name, 0).to_socket_addrs().ok()?.collect();
     let v4 = addresses.iter().find(|address| address.is_ipv4());
-    v4.or(addresses.first()).map(|address| address.ip().to_string())
+    v4.or(addresses.first()).map(|address| address.ip())
 }
 
 impl Interceptor for Host {
@@ -77,17 +85,18 @@ mod tests {
 
     #[test]
     fn test_host_interceptor_ip_and_name() {
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let name = address_of(&node).and_then(dns::name_of).unwrap_or_else(|| node.clone());
         assert_eq!(header("host", &[("useIP", "false")]), Some(name.clone()), "clobbered");
         assert_eq!(header("at", &[("useIP", "false"), ("hostHeader", "at")]), Some(name.clone()));
         assert_eq!(header("host", &[("preserveExisting", "true")]), Some("old".to_owned()));
-        if let Some(address) = address_of(&name) {
-            assert_eq!(header("at", &[("hostHeader", "at")]), Some(address));
+        if let Some(address) = address_of(&node) {
+            assert_eq!(header("at", &[("hostHeader", "at")]), Some(address.to_string()));
         }
     }
 
     #[test]
     fn the_address_of_localhost_is_an_ipv4_one() {
-        assert_eq!(address_of("localhost"), Some("127.0.0.1".to_owned()));
+        assert_eq!(address_of("localhost"), Some(IpAddr::from([127, 0, 0, 1])));
     }
 }

@@ -151,6 +151,9 @@ impl Running {
     async fn stop(self, grace: Duration) -> Ended {
         let start = Instant::now();
         self.stop_sources.stop();
+        for channel in &self.channels {
+            channel.channel.stop_waiting();
+        }
         let mut stuck = self.sources.ended(start + grace / 2).await;
         self.stop_sinks.stop();
         stuck.extend(self.sinks.ended(start + grace * 5 / 6).await);

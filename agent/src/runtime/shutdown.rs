@@ -1,6 +1,7 @@
 //! Orders to stop from outside.
 
 use crate::component::Stop;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGTERM and SIGINT.
@@ -11,6 +12,9 @@ pub(super) struct Signals {
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
+
+/// How long the last line of the log may take.
+const LAST_WORD_MAX: Duration = Duration::from_millis(200);
 
 impl Signals {
     /// From here on these signals no longer end the process.
@@ -33,7 +37,11 @@ impl Signals {
     /// A second signal does not wait for anything: what was not committed comes again after the next start.
     async fn exit_at_the_next(mut self) {
         let signal = self.next().await;
-        tracing::error!(signal, "second signal, ending at once");
+        // Whoever reads the log may be what is stuck: it must not keep the process.
+        let said = tokio::task::spawn_blocking(move || {
+            tracing::error!(signal, "second signal, ending at once");
+        });
+        drop(tokio::time::timeout(LAST_WORD_MAX, said).await);
         std::process::exit(128 + signal);
     }
 }

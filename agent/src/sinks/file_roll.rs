@@ -17,6 +17,7 @@ use names::Names;
 use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -204,12 +205,21 @@ struct Failed {
 }
 
 impl Open {
+    /// What is written to a file that somebody has removed is lost when it is closed: it must not count as delivered.
+    fn has_name(&self) -> io::Result<()> {
+        if self.file.metadata()?.nlink() > 0 || self.path.exists() {
+            return Ok(());
+        }
+        Err(io::Error::new(ErrorKind::NotFound, "the file was removed while it was open"))
+    }
+
     fn append(&mut self, text: &[u8], sync: bool) -> Result<(), Failed> {
         // What a failed sync leaves on the disk nobody knows: such a file ends there.
         let written = self.file.write_all(text).map_err(|error| (error, true));
         let synced = written.and_then(|()| {
             if sync { self.file.sync_data().map_err(|error| (error, false)) } else { Ok(()) }
         });
+        let synced = synced.and_then(|()| self.has_name().map_err(|error| (error, false)));
         let Err((error, known)) = synced else {
             self.len += text.len() as u64;
             return Ok(());
@@ -225,7 +235,9 @@ impl Open {
 
 /// Removes a file in which nothing counts.
 fn remove(path: &std::path::Path) {
-    if let Err(error) = std::fs::remove_file(path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != ErrorKind::NotFound
+    {
         tracing::warn!(file = %path.display(), %error, "cannot remove a file without events");
     }
 }

@@ -5,9 +5,9 @@
 use crate::{
     component::{
         BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, PutBatch,
-        PutError, Retry, Settings, Source, SourceContext, Stop,
+        Retry, Settings, Source, SourceContext, Stop,
     },
-    text::{Charset, Ending, Lines},
+    text::{CHARSET_HELP, Charset, Ending, Line, Lines},
 };
 use fchannel::Event;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -58,7 +58,7 @@ pub(crate) static ENTRY: Entry = Entry {
         Key::new(
             "charset",
             KeyKind::Text,
-            "Of the lines: UTF-8, ISO-8859-1 or US-ASCII. Bodies are the bytes as printed.",
+            "Of the lines, by its name in Java; any with line ends as in ASCII. Bodies are the bytes as printed.",
         )
         .or("UTF-8"),
     ],
@@ -83,9 +83,14 @@ struct Exec {
 
 fn verify(settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let charset = settings.text("charset").and_then(Charset::by_name);
-    if !charset.is_some_and(Charset::is_ascii_compatible) {
-        problems.push(Problem::new("charset", "expected `UTF-8`, `ISO-8859-1` or `US-ASCII`"));
+    let wrong = |why: &str, help: &str| Problem::new("charset", why).help(help);
+    match settings.text("charset").and_then(Charset::by_name) {
+        Some(charset) if charset.is_ascii_compatible() => {}
+        Some(_) => problems.push(wrong(
+            "its line ends are not those of ASCII",
+            "let the command print UTF-8: `... | iconv -f UTF-16LE -t UTF-8`",
+        )),
+        None => problems.push(wrong("no charset that can be used has this name", CHARSET_HELP)),
     }
     if words(settings).is_empty() {
         problems.push(Problem::new("command", "there is nothing to run"));
@@ -145,6 +150,14 @@ impl Source for Exec {
 }
 
 impl Exec {
+    /// The program, for a message. An assignment in its place is a slip whose value may be a secret.
+    fn shown(&self) -> String {
+        match self.program.split_once('=') {
+            Some((name, _)) => format!("`{name}=...` (an assignment needs `shell`)"),
+            None => self.program.clone(),
+        }
+    }
+
     /// Takes lines until the command closes its output or the order to stop comes.
     async fn read(&self, cx: &SourceContext, child: &mut Child) -> std::io::Result<()> {
         let errors = child.stderr.take().map(|stderr| {
@@ -158,36 +171,44 @@ impl Exec {
         });
         let Some(mut stdout) = child.stdout.take() else { return Ok(()) };
         let mut lines = Lines::new(Ending::Any, LINE_BYTES_MAX);
-        while fill(&mut stdout, &mut lines, &cx.stop).await? {
-            let next = || lines.next().map(|line| Event::of_body(line.body));
-            if put(cx, self.batch_events, next).await.is_err() {
-                return Ok(());
-            }
+        let mut put = Ok(());
+        while put.is_ok() && fill(&mut stdout, &mut lines, &cx.stop).await? {
+            put = put_lines(cx, self.batch_events, || lines.next()).await;
         }
-        if !cx.stop.is_stopped() {
+        if put.is_ok() && !cx.stop.is_stopped() {
             // At the end of output a last line needs no end. The pipeline keeps it until there is room.
-            let mut rest = lines.rest().map(|line| Event::of_body(line.body));
-            if put(cx, 1, || rest.take()).await.is_err() {
-                return Ok(());
-            }
+            put = put_lines(cx, 1, || lines.rest()).await;
+        }
+        if let Err(lost) = put {
+            tracing::warn!(source = %cx.name, lines = lost,
+                "the agent stops before its channels have room: lines that the command has printed are lost, and so is what is still \
+                 in its pipe");
         }
         drop(errors);
         Ok(())
     }
 }
 
-/// Puts all that `next` gives, in transactions of at most `batch_events`. An error means that the agent stops.
-async fn put(
+/// Puts all that `next` gives, in transactions of at most `batch_events`. An error means that the agent stops: so many lines were not put.
+async fn put_lines(
     cx: &SourceContext,
     batch_events: usize,
-    mut next: impl FnMut() -> Option<Event>,
-) -> Result<(), PutError> {
+    mut next: impl FnMut() -> Option<Line>,
+) -> Result<(), usize> {
+    let mut events = || {
+        let lines = std::iter::from_fn(&mut next).take(batch_events);
+        lines.map(|line| Event::of_body(line.body)).collect::<Vec<_>>()
+    };
     loop {
-        let events: Vec<Event> = std::iter::from_fn(&mut next).take(batch_events).collect();
-        if events.is_empty() {
+        let batch = events();
+        let count = batch.len();
+        if count == 0 {
             return Ok(());
         }
-        cx.pipeline.put(&mut PutBatch::of(events), Retry::UntilStopped).await?;
+        if cx.pipeline.put(&mut PutBatch::of(batch), Retry::UntilStopped).await.is_err() {
+            let rest = std::iter::from_fn(|| Some(events().len()).filter(|more| *more > 0));
+            return Err(count + rest.sum::<usize>());
+        }
     }
 }
 
@@ -240,7 +261,7 @@ impl Group {
         let child = command
             .process_group(0)
             .spawn()
-            .map_err(|error| ComponentError(format!("cannot run {}: {error}", exec.program)))?;
+            .map_err(|error| ComponentError(format!("cannot run {}: {error}", exec.shown())))?;
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Ok(Self { child, id })
     }

@@ -1,12 +1,20 @@
 //! What sources share that accept connections: bind, accept, one task for each connection, an orderly end.
 
-use crate::component::{BoxFuture, ComponentError, SourceContext, Stop};
+use crate::component::{BoxFuture, ComponentError, Key, KeyKind, SourceContext, Stop};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::{JoinError, JoinSet},
 };
+
+/// The key of the bound that [`serve`] is given.
+pub(super) const MAX_CONNECTIONS: Key = Key::new(
+    "max-connections",
+    KeyKind::Whole { min: 1, max: 1 << 20, replaced: false },
+    "Connections at once; more wait to be accepted. Not a key of Flume.",
+)
+.or("4096");
 
 /// Serves connections until the order to stop, then waits until all have ended.
 ///

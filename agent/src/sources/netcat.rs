@@ -9,7 +9,7 @@ use crate::{
         BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Placement, Problem, PutBatch,
         Retry, Settings, Source, SourceContext,
     },
-    text::{Charset, Decoder},
+    text::{CHARSET_HELP, Charset, Decoder},
 };
 use fchannel::Event;
 use std::time::Duration;
@@ -44,16 +44,11 @@ pub(crate) static ENTRY: Entry = Entry {
         Key::new(
             "encoding",
             KeyKind::Text,
-            "Of lines and answers: utf-8, iso-8859-1, us-ascii, utf-16be or utf-16le. Bodies \
-             are UTF-8 in any case.",
+            "Of lines and answers, by its name in Java: utf-8, iso-8859-1, windows-1252, Shift_JIS, \
+             GBK, utf-16be, utf-16le and many more. Bodies are UTF-8 in any case.",
         )
         .or("utf-8"),
-        Key::new(
-            "max-connections",
-            KeyKind::Whole { min: 1, max: 1 << 20, replaced: false },
-            "Connections at once; more wait to be accepted. Not a key of Flume.",
-        )
-        .or("4096"),
+        listen::MAX_CONNECTIONS,
     ],
     batch_key: None,
     verify: Some(verify),
@@ -87,9 +82,9 @@ fn verify(settings: &Settings) -> Vec<Problem> {
 }
 
 fn charset(settings: &Settings) -> Result<Charset, Problem> {
-    let expected = "expected `utf-8`, `iso-8859-1`, `us-ascii`, `utf-16be` or `utf-16le`";
     let charset = settings.text("encoding").and_then(Charset::by_name);
-    charset.ok_or_else(|| Problem::new("encoding", expected))
+    let help = || format!("{CHARSET_HELP}; utf-16be and utf-16le, too");
+    charset.ok_or_else(|| Problem::new("encoding", "no charset has this name here").help(help()))
 }
 
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
@@ -100,7 +95,7 @@ fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentErr
         bind: settings.required("bind")?.to_owned(),
         port: u16::try_from(settings.whole("port")?)
             .map_err(|_| ComponentError(format!("{}: `port` is over 65535", settings.name())))?,
-        connections_max: size("max-connections")?,
+        connections_max: size(listen::MAX_CONNECTIONS.pattern)?,
         rules: Rules {
             line_chars_max: size("max-line-length")?,
             ack: settings.flag("ack-every-event"),

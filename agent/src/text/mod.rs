@@ -1,15 +1,12 @@
-//! Text: lines, charsets, patterns.
+//! Text: lines, charsets, expressions, dates.
 
+pub(crate) mod calendar;
 mod charset;
+mod date_pattern;
+pub(crate) mod java_regex;
 mod lines;
-
-pub(crate) use charset::{Charset, Decoder};
-pub(crate) use lines::{Ending, Lines};
 pub(crate) mod paths;
 
-/// What the parser says, without its excerpt: that could be a secret.
-pub(crate) fn regex_fault(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let (_, why) = text.rsplit_once("error: ").unwrap_or(("", "too large"));
-    why.lines().next().unwrap_or_default().to_owned()
-}
+pub(crate) use charset::{CHARSET_HELP, Charset, Decoder};
+pub(crate) use date_pattern::{DATE_HELP, DatePattern};
+pub(crate) use lines::{Ending, Line, Lines};

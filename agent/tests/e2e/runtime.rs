@@ -8,7 +8,10 @@ use fchannel_agent::{
     runtime::{self, Ended, RunOptions},
 };
 use rustix::process::{Signal, getpid, kill_process};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 fn numbers(end: usize) -> Vec<String> {
     (0..end).map(|number| number.to_string()).collect()
@@ -121,4 +124,30 @@ fn an_agent_that_cannot_be_built_leaves_no_directories() {
     let error = runtime::run(config, options).unwrap_err();
     assert!(error.0.contains("`charset`") && !error.0.contains("hunter2"), "{error}");
     assert!(!home.exists() && !data.exists());
+}
+
+#[test]
+fn a_stop_does_not_wait_for_room_in_a_channel() {
+    let dir = tempfile::tempdir().unwrap();
+    let [home, data] = ["checkpoint", "data"].map(|name| dir.path().join(name));
+    let small = [("capacity", "5"), ("transactionCapacity", "5"), ("keep-alive", "3600")];
+    let mut keys =
+        vec![("checkpointDir", home.to_str().unwrap()), ("dataDirs", data.to_str().unwrap())];
+    keys.extend(small);
+    for (under, small) in [
+        ("no_room_file", component("c2", channels::ENTRIES[0], &keys)),
+        ("no_room_memory", memory("c2", &small)),
+    ] {
+        let config = agent(
+            vec![memory("c1", &[]), small],
+            vec![source("r1", "seq", &[], &["c1", "c2"])],
+            vec![collector(under, "c1")],
+        );
+        let running = Running::start_with_grace(config, Duration::from_secs(60));
+        // The first channel has the sixth event, and the second one has no room for it.
+        kept(under, 6);
+        let start = Instant::now();
+        assert_eq!(running.stop(), Ended { signal: None, stuck: Vec::new(), failed: Vec::new() });
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
 }

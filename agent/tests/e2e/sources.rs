@@ -164,6 +164,29 @@ fn syslog_over_tcp_with_many_senders() {
 }
 
 #[test]
+fn syslog_in_a_format_of_ones_own() {
+    let keys = [
+        ("port", "0"),
+        ("format.regex", r"\<(\d+)\>(\d?)(\d+/\d+/\d+ \S+) (\S+) router: (.*)"),
+        ("format.search", r"(\d+)/(\d+)/(\d+)"),
+        ("format.replace", "$3-$2-$1"),
+        ("format.dateFormat", "yyyy-MM-dd HH:mm:ss"),
+        ("keepFields", "hostname"),
+    ];
+    let running = Running::start(agent(
+        vec![memory("c1", &[])],
+        vec![source("r1", "syslogudp", &keys, &["c1"])],
+        vec![collector("own_format", "c1")],
+    ));
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    for message in ["<10>5/3/2024 06:07:08 r7 router: link down", "<10>1 - h built in"] {
+        socket.send_to(message.as_bytes(), running.address("r1")).unwrap();
+    }
+    assert_eq!(bodies("own_format", 2), ["r7 link down", "h built in"]);
+    assert!(running.stop().stuck.is_empty());
+}
+
+#[test]
 fn a_source_whose_port_is_taken_is_started_when_the_port_is_free() {
     let holder = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = holder.local_addr().unwrap().port().to_string();

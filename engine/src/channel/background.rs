@@ -1,7 +1,10 @@
 //! The one thread of a channel: checkpoints by time and by log bytes, and the reserve.
 
 use super::Shared;
-use crate::{error::Result, sync::Condvar, sync::Mutex};
+use crate::{
+    error::{ErrorKind, Result},
+    sync::{Condvar, Mutex},
+};
 use std::{
     sync::{
         Arc,
@@ -73,9 +76,11 @@ pub(crate) fn run(shared: &Arc<Shared>) {
 }
 
 /// A checkpoint that fails is tried again at the next interval; only restarts get longer meanwhile. Errors of the log itself have
-/// poisoned it, and every call says so.
+/// poisoned it, and every call says so. A log that ends while this thread waits for it is none.
 fn report(answer: Result<()>, what: &'static str) {
-    if let Err(error) = answer {
+    if let Err(error) = answer
+        && error.kind() != &ErrorKind::Closed
+    {
         let error = error.to_string();
         crate::trace::error!(what = what, error = error.as_str(), "cannot make");
     }

@@ -11,7 +11,10 @@ use crate::{
     format::{Kind, SegmentHeader, TakenRange, take_body},
     ids::{EventSeq, FramePtr, Lsn},
     io::{StdVfs, Vfs},
-    log::{Apply, Beginning, Committed, Frame, Log, Missing, Quarantined, RecoveryReport, Request},
+    log::{
+        Apply, BARE_IMAGE_BYTES, Beginning, Committed, Frame, Log, Missing, Quarantined,
+        RecoveryReport, Request,
+    },
     options::{Options, Purpose},
     queue::{self, Change, Checkpoints, Queue, Record, State, TakeLimit},
     stats::LogStats,
@@ -61,6 +64,9 @@ use std::{
 #[derive(Clone)]
 pub struct Channel(Arc<Handle>);
 
+/// A hundred years.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// What the clones of a channel share: when the last one goes, the threads end.
 struct Handle {
     shared: Arc<Shared>,
@@ -92,6 +98,10 @@ pub(crate) struct Owner {
 impl Apply for Owner {
     fn restore(&self, beginning: Beginning<'_>) -> Result<Lsn> {
         let (state, lsn) = match beginning {
+            Beginning::Image(image) if image.owner.len() == BARE_IMAGE_BYTES => {
+                let what = "this is a bare log, not a channel: open it as a Wal";
+                return Err(Error::new(ErrorKind::NotAChannel, what));
+            }
             Beginning::Image(image) => (State::from_image(&image.owner)?, image.lsn),
             Beginning::Empty => (State::default(), Lsn::default()),
             Beginning::At(oldest) => {
@@ -119,9 +129,9 @@ impl Apply for Owner {
     fn missing_before(
         &self,
         oldest: &SegmentHeader,
-        _held_back: &[Frame],
+        held_back: &[Frame],
     ) -> Result<Option<Missing>> {
-        Ok(self.queue.missing_before(oldest))
+        self.queue.missing_before(oldest, held_back)
     }
 
     fn image(&self) -> Vec<u8> {
@@ -331,7 +341,9 @@ impl Channel {
     /// # Errors
     /// As [`begin_take`](Self::begin_take).
     pub fn take_timeout(&self, limit: TakeLimit, wait: Duration) -> Result<TakeTransaction> {
-        let deadline = Instant::now() + wait;
+        // `Duration::MAX` is more than a clock can count.
+        let now = Instant::now();
+        let deadline = now.checked_add(wait).unwrap_or_else(|| now + FOR_EVER);
         loop {
             let place = self.shared().owner.ready.enter();
             let take = self.begin_take(limit)?;
@@ -475,6 +487,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.owner.capacity.close();
+        self.shared.log.begin_end();
         self.end_background();
         self.shared.log.end_committer();
         self.shared.owner.ready.tell_all();

@@ -1,5 +1,7 @@
 //! Reading little-endian fields off the front of a buffer.
 
+use crate::ids::BEYOND_ANY_LOG;
+
 /// What is left of a buffer. Every getter answers `None` where the buffer is too short, and then leaves it as it was.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a>(&'a [u8]);
@@ -29,6 +31,11 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// A number of the log: `None` also for one that no log reaches.
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        self.u64().filter(|number| *number < BEYOND_ANY_LOG)
     }
 
     pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {

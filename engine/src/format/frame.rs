@@ -4,7 +4,7 @@
 //! length cannot send a reader to a wild offset.
 
 use super::{checksum::crc32, fields::Fields};
-use crate::ids::{EventSeq, Lsn};
+use crate::ids::{BEYOND_ANY_LOG, EventSeq, Lsn};
 
 /// The size of a frame header in bytes.
 pub(crate) const FRAME_HEADER_LEN: usize = 64;
@@ -109,7 +109,12 @@ impl FrameHeader {
         if fields.u64() != Some(salt) || Fields::new(crc).u32() != Some(crc32(&[sealed])) {
             return Err(NotAHeader::Invalid);
         }
-        Self::decode_sealed(fields, salt).ok_or(NotAHeader::Newer)
+        let header = Self::decode_sealed(fields, salt).ok_or(NotAHeader::Newer)?;
+        let numbers = [header.lsn.get(), header.durable_lsn.get(), header.first_item.get()];
+        match numbers.iter().all(|number| *number < BEYOND_ANY_LOG) {
+            true => Ok(header),
+            false => Err(NotAHeader::Invalid),
+        }
     }
 
     /// The fields behind the salt; `None` for a flag or length that this release does not know.

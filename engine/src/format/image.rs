@@ -36,16 +36,16 @@ impl LogImage {
     /// Reads an image.
     ///
     /// # Errors
-    /// `Corrupt` if it is too short.
+    /// `Corrupt` if it is too short, or counts further than any log.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut fields = Fields::new(bytes);
         let mut read = || {
             Some(Self {
-                lsn: Lsn::new(fields.u64()?),
-                next_item: EventSeq::new(fields.u64()?),
+                lsn: Lsn::new(fields.number()?),
+                next_item: EventSeq::new(fields.number()?),
                 next_frame: FramePtr {
-                    segment: SegmentId::new(fields.u64()?),
-                    offset: fields.u64()?,
+                    segment: SegmentId::new(fields.number()?),
+                    offset: fields.number()?,
                 },
                 owner: fields.rest().to_vec(),
             })

@@ -3,7 +3,7 @@
 use super::{FORMAT_VERSION, checksum::crc32, fields::Fields};
 use crate::{
     error::{Error, ErrorKind, Result},
-    ids::{EventSeq, Lsn, SegmentId},
+    ids::{BEYOND_ANY_LOG, EventSeq, Lsn, SegmentId},
 };
 
 /// The size of a segment header in bytes.
@@ -60,9 +60,15 @@ impl SegmentHeader {
         if Fields::new(crc).u32() != Some(crc32(&[sealed])) {
             return Err(Error::corrupt("the checksum of the segment header is wrong"));
         }
-        Self::decode_sealed(fields).ok_or_else(|| {
+        let header = Self::decode_sealed(fields).ok_or_else(|| {
             Error::new(ErrorKind::NewerFormat, "the segment was written by a newer release")
-        })
+        })?;
+        let Self { id, first_lsn, cut_lsn, first_item, .. } = header;
+        let numbers = [id.get(), first_lsn.get(), cut_lsn.get(), first_item.get()];
+        if numbers.iter().any(|number| *number >= BEYOND_ANY_LOG) {
+            return Err(Error::corrupt("the segment header counts further than any log"));
+        }
+        Ok(header)
     }
 
     fn decode_sealed(mut fields: Fields<'_>) -> Option<Self> {

@@ -10,12 +10,9 @@ use crate::{
     format::{LogImage, SEGMENT_HEADER_LEN},
     ids::{EventSeq, FramePtr, Lsn},
     io::Vfs,
-    log::{Beginning, Frame, ImageSource, Start, Verdict, choose_image},
+    log::{BARE_IMAGE_BYTES, Beginning, Frame, ImageSource, Start, Verdict, choose_image},
     queue::State,
 };
-
-/// The image of a bare log is one number; that of a queue begins with six.
-const BARE_IMAGE_BYTES: usize = 8;
 
 /// A state, and the frame after which it holds.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, ErrorKind},
     format::FrameHeader,
     ids::{EventSeq, FramePtr, Lsn},
-    log::names::Name,
+    log::names,
 };
 use std::str::FromStr;
 
@@ -46,7 +46,7 @@ impl FromStr for Position {
             _ => number(text, "lsn:")
                 .map(|lsn| Self::Lsn(Lsn::new(lsn)))
                 .or_else(|| number(text, "seq:").map(|seq| Self::Seq(EventSeq::new(seq))))
-                .or_else(|| place(text).map(Self::Place)),
+                .or_else(|| names::place(text).map(Self::Place)),
         };
         parsed.ok_or_else(|| {
             let what = format!(
@@ -59,13 +59,6 @@ impl FromStr for Position {
 
 fn number(text: &str, prefix: &str) -> Option<u64> {
     text.strip_prefix(prefix)?.parse().ok()
-}
-
-/// As [`FramePtr`] is printed: the name of a segment and an offset.
-fn place(text: &str) -> Option<FramePtr> {
-    let (name, offset) = text.split_once('@')?;
-    let Name::Segment(segment) = Name::parse(name) else { return None };
-    Some(FramePtr { segment, offset: offset.parse().ok()? })
 }
 
 /// A selection of frames, both ends included.

@@ -139,20 +139,22 @@ impl Vfs for StdVfs {
     }
 
     fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        // The directory itself, too: a lock file that somebody removes as stale must not let a second writer in. Where directories
-        // cannot be locked (network file systems), the file is all there is.
+        // The directory itself, and first: a lock file that somebody removes as stale must not let a second writer in, and of two that
+        // come at once each must not find one half of the lock taken. Where directories cannot be locked (network file systems), the
+        // file is all there is.
         let directory = std::fs::File::open(dir)?;
         let contended = |error: &io::Error| error.kind() == fs2::lock_contended_error().kind();
-        let free = match fs2::FileExt::try_lock_exclusive(&directory) {
-            Err(error) => !contended(&error),
-            Ok(()) => true,
-        };
         let path = dir.join(LOCK_FILE);
+        if fs2::FileExt::try_lock_exclusive(&directory).is_err_and(|error| contended(&error)) {
+            return Ok(LockAttempt::Held {
+                pid: std::fs::File::open(path).ok().and_then(|file| pid_in(&file)),
+            });
+        }
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let flock = fs2::FileExt::try_lock_exclusive(&file);
         let taken = match flock {
-            Ok(()) => free && sys::lock::try_lock_open_file_description(&file)?,
+            Ok(()) => sys::lock::try_lock_open_file_description(&file)?,
             Err(error) if contended(&error) => false,
             Err(error) => return Err(error),
         };
@@ -351,6 +353,26 @@ mod tests {
         );
         drop(first);
         assert!(matches!(vfs.lock(dir.path()).unwrap(), LockAttempt::Taken(_)));
+    }
+
+    #[test]
+    fn of_two_that_come_at_once_one_gets_the_lock() {
+        for _ in 0..500 {
+            let dir = tempfile::tempdir().unwrap();
+            let together = std::sync::Barrier::new(2);
+            let come = || {
+                let vfs = StdVfs::default();
+                together.wait();
+                let lock = vfs.lock(dir.path()).unwrap();
+                together.wait();
+                matches!(lock, LockAttempt::Taken(_))
+            };
+            let (one, other) = std::thread::scope(|threads| {
+                let other = threads.spawn(come);
+                (come(), other.join().unwrap())
+            });
+            assert!(one != other, "one and only one");
+        }
     }
 
     #[test]

@@ -245,10 +245,11 @@ impl InFlight {
 
     /// Answers the first frame: it is applied.
     pub(crate) fn settle_first(&mut self, committed: Committed) {
+        // It stays in flight meanwhile: should this unwind, it is answered all the same.
+        if let Some(hold) = self.frames.front_mut().and_then(|first| first.request.hold.take()) {
+            hold.settle();
+        }
         if let Some(waiting) = self.frames.pop_front() {
-            if let Some(hold) = waiting.request.hold {
-                hold.settle();
-            }
             waiting.slot.answer(Ok(committed));
         }
     }
@@ -430,8 +431,8 @@ impl Group {
         assert!(lead, "nothing but leading ends this wait");
     }
 
-    /// As [`lead_exclusively`](Self::lead_exclusively), for the committer thread: false if that shall end. The present leader may be
-    /// the one who waits for its end.
+    /// As [`lead_exclusively`](Self::lead_exclusively), for threads that shall end with the log: false if it ends. The present leader
+    /// may be the one who waits for their end.
     pub(crate) fn lead_unless_ending(&self) -> bool {
         self.lead_unless(|state| state.committer_shall_end)
     }

@@ -31,6 +31,7 @@ pub(crate) use reader::{Cursor, Found, Neighbourhood, SegmentReader, Step, next_
 pub(crate) use recover::{Beginning, Candidate, choose_image, first_frame_of, image_of, open};
 pub(crate) use scan::{Damage, Scan, Start, Visit, scan};
 pub(crate) use segments::{Hole, Listing, Segment, Segments, read_segment_header, start_of};
+pub(crate) use wal::BARE_IMAGE_BYTES;
 
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
@@ -200,19 +201,20 @@ impl Log {
 
     /// The frames of one group, by the leader.
     fn lead_group(&self) {
-        // Dropped last to first: poisoned, then answered.
+        // Dropped last of all: poisoned, then answered.
         let mut flight = self.group.take(unwound());
-        let _poison = OnDrop(|| self.poison_if_unwinding());
-        if flight.frames().is_empty() {
-            return;
-        }
-        if let Some(poison) = self.poison.get() {
-            return flight.refuse(poison, |_| true);
-        }
-        let answer = self.writer.lock().commit(self, &mut flight);
-        if let Err(error) = answer {
-            flight.fail_with(&self.poison(&error));
-        }
+        self.poisoned_if_it_unwinds(|| {
+            if flight.frames().is_empty() {
+                return;
+            }
+            if let Some(poison) = self.poison.get() {
+                return flight.refuse(poison, |_| true);
+            }
+            let answer = self.writer.lock().commit(self, &mut flight);
+            if let Err(error) = answer {
+                flight.fail_with(&self.poison(&error));
+            }
+        });
     }
 
     /// Stops the log for good; answers the error that it gives from now on.
@@ -226,11 +228,18 @@ impl Log {
         poison.clone()
     }
 
-    /// A leader that unwinds leaves work half done (invariant L8).
-    fn poison_if_unwinding(&self) {
-        if std::thread::panicking() {
-            self.poison(&unwound());
-        }
+    /// A leader that unwinds leaves work half done (invariant L8). Whether the thread panics would be the wrong question: it may be
+    /// unwinding for reasons of its own, and commit in a destructor.
+    fn poisoned_if_it_unwinds<T>(&self, work: impl FnOnce() -> T) -> T {
+        let done = Cell::new(false);
+        let _poison = OnDrop(|| {
+            if !done.get() {
+                self.poison(&unwound());
+            }
+        });
+        let answer = work();
+        done.set(true);
+        answer
     }
 
     /// Why the log stopped itself, if it did.
@@ -249,8 +258,7 @@ impl Log {
         let go_on = Cell::new(false);
         let answer = {
             let _hand_over = OnDrop(|| go_on.set(self.group.hand_over()));
-            let _poison = OnDrop(|| self.poison_if_unwinding());
-            work()
+            self.poisoned_if_it_unwinds(work)
         };
         if go_on.get() {
             self.lead();
@@ -286,10 +294,13 @@ impl Log {
     /// The image of the owner's state as of now, after a sync of all that is in it (rule K1).
     ///
     /// # Errors
-    /// Poisons the log.
+    /// Poisons the log; `Closed` if it ends and somebody else leads, who may be waiting for the end of this very thread.
     pub(crate) fn durable_image(&self) -> Result<LogImage> {
+        if !self.group.lead_unless_ending() {
+            return Err(closed());
+        }
         // Between groups nothing is half applied: state, LSN and place belong together.
-        self.exclusively(|writer| {
+        let image = |writer: &mut Writer| {
             writer.sync()?;
             let next_frame = FramePtr { segment: writer.header.id, offset: writer.offset };
             Ok(LogImage {
@@ -298,7 +309,8 @@ impl Log {
                 next_frame,
                 owner: self.apply.image(),
             })
-        })
+        };
+        self.as_leader(|| self.with_writer(image))
     }
 
     /// How long no group must have come before the last one is vouched for. Under `Interval` a vouching frame is a sync that nobody
@@ -626,10 +638,15 @@ impl Log {
         })
     }
 
-    /// Ends the committer thread. Frames that wait are finished first, unless the log is poisoned.
-    pub(crate) fn end_committer(&self) {
+    /// Takes no more frames, and has the log's own threads end: they wait for nobody who leads.
+    pub(crate) fn begin_end(&self) {
         self.group.stop(&closed());
         self.group.end_committer();
+    }
+
+    /// Ends the committer thread. Frames that wait are finished first, unless the log is poisoned.
+    pub(crate) fn end_committer(&self) {
+        self.begin_end();
         let handle = self.committer.lock().take();
         // The last owner may go away in a callback of that very thread, which then ends by itself.
         if let Some(handle) =

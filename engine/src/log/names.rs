@@ -1,6 +1,6 @@
 //! The names of our files: nobody else spells them.
 
-use crate::ids::SegmentId;
+use crate::ids::{BEYOND_ANY_LOG, FramePtr, SegmentId};
 
 /// What a name in one of our directories stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,13 @@ pub(crate) fn spare(number: u64) -> String {
 
 pub(crate) fn checkpoint(generation: u64) -> String {
     format!("checkpoint-{generation}")
+}
+
+/// As [`FramePtr`] is printed: the name of a segment and an offset.
+pub(crate) fn place(text: &str) -> Option<FramePtr> {
+    let (name, offset) = text.split_once('@')?;
+    let Name::Segment(segment) = Name::parse(name) else { return None };
+    Some(FramePtr { segment, offset: offset.parse().ok()? })
 }
 
 pub(crate) fn damage_record(id: u64) -> String {
@@ -91,9 +98,10 @@ impl Name {
     }
 }
 
-/// A number as we print it: `007` is not a name of ours.
+/// A number as we print it: `007` is not a name of ours, nor is one that we never come to.
 fn number(digits: &str) -> Option<u64> {
-    digits.parse().ok().filter(|number: &u64| number.to_string() == digits)
+    let number: u64 = digits.parse().ok()?;
+    (number < BEYOND_ANY_LOG && number.to_string() == digits).then_some(number)
 }
 
 /// True if `names` are those of a directory that Apache Flume's file channel wrote.
@@ -120,6 +128,8 @@ mod tests {
             "seg-",
             "seg-012",
             "seg-+1",
+            "seg-18446744073709551615",
+            "checkpoint-9223372036854775808",
             "seg-1.bak",
             "lost+found",
             "notes.tmp",

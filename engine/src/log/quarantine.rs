@@ -8,7 +8,7 @@ use super::{Verdict, names};
 use crate::{
     error::{Error, Result},
     format::crc32,
-    ids::{EventSeq, FramePtr, Lsn, SegmentId},
+    ids::{EventSeq, FramePtr, Lsn},
     io::{Sync, Vfs, read_all},
 };
 use std::{
@@ -90,20 +90,13 @@ impl Quarantined {
             let (first, until) = text.split_once("..")?;
             Some((first.parse::<u64>().ok()?, until.parse::<u64>().ok()?))
         };
-        let place = |text: &str| {
-            let (segment, offset) = text.strip_prefix("seg-")?.split_once('@')?;
-            Some(FramePtr {
-                segment: SegmentId::new(segment.parse().ok()?),
-                offset: offset.parse().ok()?,
-            })
-        };
         let id = field("id")?.parse().ok()?;
         let found_ms = field("found_ms")?.parse().ok()?;
         let verdict = Verdict::from_name(field("verdict")?)?;
-        let at = place(field("at")?)?;
+        let at = names::place(field("at")?)?;
         let next = match field("next")? {
             "end" => None,
-            other => Some(place(other)?),
+            other => Some(names::place(other)?),
         };
         let lsns = range(field("lsns")?)?;
         let events = range(field("events")?)?;
@@ -260,6 +253,7 @@ fn copy_aside(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::SegmentId;
 
     fn record() -> Quarantined {
         Quarantined {

@@ -105,7 +105,8 @@ impl SegmentReader {
         if let Some(bytes) = inside(self.window_start, &self.window) {
             return Ok(bytes);
         }
-        if self.file_len < offset + len as u64 {
+        // The place may be a hint, which is checked by being looked up.
+        if self.file_len < offset.saturating_add(len as u64) {
             self.file_len()?;
         }
         let left = usize::try_from(self.file_len.min(self.limit).saturating_sub(offset))

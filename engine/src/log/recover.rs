@@ -121,7 +121,7 @@ pub(crate) fn open(
         &*dirs.vfs,
         &segments,
         checkpoints,
-        &mut |beginning| apply.restore(beginning),
+        &mut |beginning| apply.restore(beginning).map_err(|error| error.in_file(&dirs.home)),
         &mut |_, error| passed_over.push(error.to_string()),
         &|at| policy == OnDamage::Quarantine || quarantine.of(at).is_some(),
     )?;
@@ -375,7 +375,7 @@ fn put_aside(
 /// place is known, or may be passed.
 ///
 /// # Errors
-/// `NotAChannel` (@F), `Corrupt` (@J), `NewerFormat`, `Io`.
+/// `NotAChannel` (@F, or another owner's), `Corrupt` (@J), `NewerFormat`, `Io`.
 pub(crate) fn choose_image(
     vfs: &dyn Vfs,
     segments: &Segments,
@@ -416,8 +416,13 @@ pub(crate) fn choose_image(
             Ok((start, next_item)) => {
                 return Ok(Chosen { source, start, next_item, missing: lost });
             }
-            // A newer format, or a disk that does not answer, is no reason to fall back to something older.
-            Err(error) if matches!(error.kind(), ErrorKind::NewerFormat | ErrorKind::Io) => {
+            // A newer format, another owner, or a disk that does not answer, is no reason to fall back to something older.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NewerFormat | ErrorKind::NotAChannel | ErrorKind::Io
+                ) =>
+            {
                 return Err(error);
             }
             Err(error) => passed_over(&source, error),

@@ -62,6 +62,9 @@ pub struct Wal {
     report: RecoveryReport,
 }
 
+/// The image of a bare log is one number; that of a queue begins with six. So they are told apart.
+pub(crate) const BARE_IMAGE_BYTES: usize = 8;
+
 /// The state of a bare log: below which LSN all is released.
 #[derive(Default)]
 struct Released(AtomicU64);
@@ -69,9 +72,14 @@ struct Released(AtomicU64);
 impl Apply for Released {
     fn restore(&self, beginning: Beginning<'_>) -> Result<Lsn> {
         let released = match beginning {
-            Beginning::Image(image) => Fields::new(&image.owner)
-                .u64()
-                .ok_or_else(|| Error::corrupt("the image of a bare log is not one"))?,
+            Beginning::Image(image) => {
+                let owner: &[u8; BARE_IMAGE_BYTES] =
+                    image.owner.as_slice().try_into().map_err(|_| {
+                        let what = "this is a channel, not a bare log: open it as one";
+                        Error::new(ErrorKind::NotAChannel, what)
+                    })?;
+                u64::from_le_bytes(*owner)
+            }
             Beginning::Empty => 0,
             Beginning::At(oldest) => oldest.first_lsn.previous().get(),
         };

@@ -281,14 +281,26 @@ impl Queue {
     }
 
     /// Rule S4: the oldest event owed lies in a segment that is there; else answers what is gone. Asked after the replay, because a
-    /// later take may have freed a segment that is gone.
-    pub(crate) fn missing_before(&self, oldest: &SegmentHeader) -> Option<Missing> {
-        let state = self.state.lock();
-        (state.owed() > 0 && state.head() < oldest.first_item).then(|| Missing {
+    /// later take may have freed a segment that is gone; it may be among the frames held back, where the checkpoint that alone vouched
+    /// for it is damaged.
+    ///
+    /// # Errors
+    /// `Corrupt` if those contradict the state.
+    pub(crate) fn missing_before(
+        &self,
+        oldest: &SegmentHeader,
+        held_back: &[Frame],
+    ) -> Result<Option<Missing>> {
+        let mut state = self.with_state(State::clone);
+        for frame in held_back {
+            state.apply(frame)?;
+        }
+        let gone = state.owed() > 0 && state.head() < oldest.first_item;
+        Ok(gone.then(|| Missing {
             what: format!("@J: event {} is owed, and its segment is gone", state.head()),
             lsns: (Lsn::default(), oldest.first_lsn),
             items: (state.head(), oldest.first_item),
-        })
+        }))
     }
 
     /// See [`State::pass_to`].

@@ -256,7 +256,7 @@ impl State {
         let ptr = |fields: &mut Fields<'_>| {
             Some(FramePtr { segment: SegmentId::new(fields.u64()?), offset: fields.u64()? })
         };
-        let (next_seq, head) = (EventSeq::new(fields.u64()?), EventSeq::new(fields.u64()?));
+        let (next_seq, head) = (EventSeq::new(fields.number()?), EventSeq::new(fields.number()?));
         let head_frame = ptr(&mut fields)?;
         let (range_count, mark_count) = (fields.u64()?, fields.u64()?);
         let mut state = Self { next_seq, head, head_frame, ..Self::default() };

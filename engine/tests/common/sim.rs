@@ -168,6 +168,8 @@ pub(crate) struct World {
     pub(crate) fault: Option<(u64, Fault)>,
     /// New files and larger ones cannot be had.
     pub(crate) full: bool,
+    /// No file grows beyond this: a write that would is cut there, and fails.
+    pub(crate) file_bytes_max: Option<usize>,
     pub(crate) clock_ms: u64,
     /// Numbers to give instead of random ones: 0x1111111111111111, 0x2222222222222222 and so on.
     pub(crate) counting: Option<u64>,
@@ -305,6 +307,7 @@ impl SimVfs {
             operations: 0,
             fault: None,
             full: false,
+            file_bytes_max: None,
             clock_ms: 1_795_000_000_000,
             sync_is_a_lie: false,
             counting: None,
@@ -420,7 +423,13 @@ impl File for SimFile {
             Some(_) => world.rng.below(bytes.len() as u64 + 1) as usize,
         };
         let lie = world.sync_is_a_lie;
+        let room =
+            world.file_bytes_max.map_or(usize::MAX, |end| end.saturating_sub(offset as usize));
         let node = &mut world.nodes[self.node];
+        if room < written {
+            node.write(offset as usize, &bytes[..room]);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         node.write(offset as usize, &bytes[..written]);
         match (fault, sync) {
             (None, Sync::Data) if !lie => node.sync(),

@@ -51,8 +51,6 @@ fn check_siblings(
     own: (&str, &str),
     all: &[Source],
 ) -> Vec<Finding> {
-    let module: Vec<&str> =
-        inside.trim_end_matches(".rs").trim_end_matches("/mod").split('/').collect();
     let is_component = |folder: &str, name: &str| {
         let file = format!("{AGENT}{folder}/{name}");
         all.iter().any(|other| {
@@ -60,25 +58,15 @@ fn check_siblings(
         })
     };
     let mut findings = Vec::new();
-    for path in source.paths() {
-        let mut segments = path.segments.iter().map(String::as_str).peekable();
-        let mut at: Vec<&str> = match segments.next() {
-            Some("crate") => Vec::new(),
-            Some("super") => module[..module.len().saturating_sub(1)].to_vec(),
-            _ => continue,
-        };
-        while segments.next_if_eq(&"super").is_some() {
-            at.pop();
-        }
-        at.extend(segments);
-        if let [folder, name, ..] = at.as_slice()
-            && (*folder, *name) != own
-            && SIBLINGS.contains(folder)
+    for (line, path) in source.crate_paths(inside) {
+        if let [folder, name, ..] = path.as_slice()
+            && (folder.as_str(), name.as_str()) != own
+            && SIBLINGS.contains(&folder.as_str())
             && is_component(folder, name)
             && !is_shared(folder, name, all)
         {
             let what = format!("{} may not import its sibling {folder}::{name}", own.1);
-            findings.push(source.finding(path.line, what));
+            findings.push(source.finding(line, what));
         }
     }
     findings

@@ -40,32 +40,9 @@ fn may(from: &str, to: &str) -> bool {
 
 /// The rooms that `source` names, with the line of each mention.
 fn mentions(source: &Source) -> Vec<(usize, String)> {
-    // `super` leads out of the file's own module, and further up.
-    let module: Vec<&str> = source
-        .file
-        .strip_prefix(ENGINE)
-        .unwrap_or_default()
-        .trim_end_matches(".rs")
-        .trim_end_matches("/mod")
-        .split('/')
-        .collect();
-    let mut found = Vec::new();
-    for path in source.paths() {
-        let mut segments = path.segments.iter().map(String::as_str).peekable();
-        let mut at: Vec<&str> = match segments.next() {
-            Some("crate") => Vec::new(),
-            Some("super") => module[..module.len().saturating_sub(1)].to_vec(),
-            _ => continue,
-        };
-        while segments.next_if_eq(&"super").is_some() {
-            at.pop();
-        }
-        at.extend(segments);
-        if let Some(room) = at.first() {
-            found.push((path.line, (*room).to_owned()));
-        }
-    }
-    found
+    let inside = source.file.strip_prefix(ENGINE).unwrap_or_default();
+    let paths = source.crate_paths(inside).into_iter();
+    paths.filter_map(|(line, path)| Some((line, path.into_iter().next()?))).collect()
 }
 
 pub(crate) fn check(source: &Source) -> Vec<Finding> {

@@ -85,6 +85,28 @@ impl Source {
         }
         found
     }
+
+    /// The paths that lead to somewhere in this crate, with their lines, from its root on. `inside` is the file below the root.
+    pub(crate) fn crate_paths(&self, inside: &str) -> Vec<(usize, Vec<String>)> {
+        // `super` leads out of the file's own module, and further up.
+        let module = inside.trim_end_matches(".rs").trim_end_matches("/mod").split('/');
+        let mut above: Vec<String> = module.map(str::to_owned).collect();
+        above.pop();
+        let absolute = |path: ImportedPath| {
+            let mut segments = path.segments.into_iter().peekable();
+            let mut at = match segments.next()?.as_str() {
+                "crate" => Vec::new(),
+                "super" => above.clone(),
+                _ => return None,
+            };
+            while segments.next_if(|segment| segment == "super").is_some() {
+                at.pop();
+            }
+            at.extend(segments);
+            Some((path.line, at))
+        };
+        self.paths().into_iter().filter_map(absolute).collect()
+    }
 }
 
 /// A reader of use trees: `a::{b, c::d}`.

@@ -10,7 +10,7 @@ use crate::{
 };
 use fchannel::Event;
 use std::{collections::VecDeque, pin::pin, sync::Mutex, time::Duration};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// What a store may hold.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,7 @@ pub(super) struct Store {
     queue: Mutex<Queue>,
     /// One waiter is woken for each put, rollback, and take that leaves something.
     arrived: Notify,
+    stopping: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -80,6 +81,7 @@ impl Store {
             free_slots: semaphore(limits.slots),
             queue: Mutex::new(Queue::default()),
             arrived: Notify::new(),
+            stopping: watch::Sender::new(false),
         }
     }
 
@@ -123,6 +125,11 @@ impl Store {
         ChannelLevel { events: queue.waiting.len() as u64 + queue.leased, leased: queue.leased }
     }
 
+    /// A put that finds no room fails at once from here on.
+    pub(super) fn stop_waiting(&self) {
+        self.stopping.send_replace(true);
+    }
+
     /// Takes nothing any more; how many events are lost.
     pub(super) fn close(&self) -> usize {
         let lost = {
@@ -145,11 +152,14 @@ impl Store {
             events.forget();
             Ok::<_, tokio::sync::AcquireError>(())
         };
-        match tokio::time::timeout(self.limits.keep_alive, room).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(closed()),
-            Err(_) => Err(PutError::Full(self.why_full(slots))),
+        let mut stopping = self.stopping.subscribe();
+        tokio::select! {
+            biased;
+            room = room => return room.map_err(|_| closed()),
+            () = tokio::time::sleep(self.limits.keep_alive) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
         }
+        Err(PutError::Full(self.why_full(slots)))
     }
 
     fn why_full(&self, slots: u64) -> String {

@@ -1,6 +1,9 @@
 //! What lies in the directories of an agent's file channels: would they open, and with what?
 
-use crate::{channels::file_directories, config::ComponentConfig};
+use crate::{
+    channels::file_directories,
+    config::{ComponentConfig, printable},
+};
 use fchannel::{ErrorKind, Inspector, Severity, Summary, io::Holder};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ pub(super) struct ChannelFinding {
 impl ChannelFinding {
     pub(super) fn line(&self) -> String {
         let mark = if self.is_problem { "PROBLEM: " } else { "" };
-        format!("channel   {}: {mark}{}", self.channel, self.text)
+        format!("channel   {}: {mark}{}", printable(&self.channel), printable(&self.text))
     }
 
     pub(super) fn json(&self) -> Value {

@@ -2,13 +2,13 @@
 
 use super::Checker;
 use crate::{
-    component::{Entry, Key, KeyKind, Problem, Settings},
+    component::{Entry, Gravity, Key, KeyKind, Problem, Settings},
     config::{
         codes, conf_file::Span, diagnostics::Diagnostic, document::Property, sections::Properties,
         suggest::nearest,
     },
     registry::Kind,
-    text::regex_fault,
+    text::java_regex::{self, REGEX_HELP},
 };
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -147,11 +147,17 @@ impl Checker<'_> {
             if faulty.contains(&problem.key.as_str()) {
                 continue;
             }
-            if !problem.is_of_host {
-                self.fault(scope.owner.dropped, refused_by(scope, &problem, property));
-                is_sound = false;
-            } else if property.is_none_or(|property| property.unresolved.is_empty()) {
-                self.found.push(not_ready(scope, &problem, property));
+            match problem.gravity {
+                Gravity::Refused => {
+                    self.fault(scope.owner.dropped, refused_by(scope, &problem, property));
+                    is_sound = false;
+                }
+                _ if property.is_some_and(|property| !property.unresolved.is_empty()) => {}
+                Gravity::OfHost => self.found.push(not_ready(scope, &problem, property)),
+                Gravity::NoEffect => {
+                    self.found
+                        .extend(property.map(|property| no_effect(property, &problem.message)));
+                }
             }
         }
         is_sound
@@ -173,7 +179,8 @@ fn refused_by(scope: &Scope<'_>, problem: &Problem, property: Option<&Property>)
         Some(word) => (format!("`{}` in `{key}` cannot be used: {why}", word.shown), word.span),
         None => (format!("`{key}` cannot be used: {why}"), property.value.span()),
     };
-    with_unresolved(Diagnostic::error(codes::INVALID_VALUE, message).at(at, label), property)
+    let error = Diagnostic::error(codes::INVALID_VALUE, message).at(at, label);
+    with_unresolved(error.maybe_help(problem.help.clone()), property)
 }
 
 /// The warning about a host that does not have what the conf names.
@@ -214,12 +221,14 @@ fn missing(scope: &Scope<'_>, row: &Key, misspelled: Option<&Property>) -> Diagn
 fn without_effect(row: &Key, property: &Property) -> Option<Diagnostic> {
     let why = row.ignored?;
     let asks = row.default.is_none_or(|default| !default.eq_ignore_ascii_case(property.resolved()));
-    asks.then(|| {
-        let message = format!("`{}` has no effect here", property.shown_key());
-        Diagnostic::warning(codes::NO_EFFECT, message)
-            .at(property.key.span(), "accepted and not used")
-            .note(why)
-    })
+    asks.then(|| no_effect(property, why))
+}
+
+fn no_effect(property: &Property, why: &str) -> Diagnostic {
+    let message = format!("`{}` has no effect here", property.shown_key());
+    Diagnostic::warning(codes::NO_EFFECT, message)
+        .at(property.key.span(), "accepted and not used")
+        .note(why)
 }
 
 fn verdict(row: &Key, property: &Property) -> Verdict {
@@ -249,12 +258,15 @@ fn verdict(row: &Key, property: &Property) -> Verdict {
             let label = format!("expected {}", all.join(" or "));
             refused(format!("`{key}` is none of the values there are"), label.into())
         }
-        KeyKind::Regex => match regex::Regex::new(value) {
+        KeyKind::Regex => match java_regex::compile(value) {
             Ok(_) => Verdict::Good,
-            Err(error) => refused(
-                format!("`{key}` is not a regular expression that this build knows"),
-                regex_fault(&error).into(),
-            ),
+            Err(why) => {
+                let message = format!("`{key}` is not a regular expression that this build knows");
+                let error = Diagnostic::error(codes::INVALID_VALUE, message)
+                    .at(property.value.span(), why)
+                    .help(REGEX_HELP);
+                Verdict::Refused(with_unresolved(error, property))
+            }
         },
     }
 }

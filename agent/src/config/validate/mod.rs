@@ -203,7 +203,8 @@ impl Checker<'_> {
             common,
         };
         let settings = self.settings(&scope, own.map(|(key, property)| (*key, *property)));
-        let has_serializer = kind != Kind::Sink || self.check_serializer(&subject, properties);
+        let has_serializer =
+            kind != Kind::Sink || self.check_serializer(&subject, (entry, type_span), properties);
         let settings = settings.filter(|_| has_serializer)?;
         let config = ComponentConfig { name: Arc::from(word.text), entry, settings };
         Some(Built { config, properties, type_span, subject })

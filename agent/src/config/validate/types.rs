@@ -1,6 +1,9 @@
 //! The `type` of a component: ours, Flume's but not ours, somebody's Java class, or a slip.
 
-use super::{Checker, Properties, keys::Owner};
+use super::{
+    Checker, Properties,
+    keys::{Owner, Scope},
+};
 use crate::{
     component::Entry,
     config::{
@@ -15,18 +18,40 @@ use crate::{
 };
 
 impl Checker<'_> {
-    /// False if a sink names a serializer that there is not. Its settings are rows of the sink's own table.
-    pub(super) fn check_serializer(&mut self, subject: &str, properties: &Properties<'_>) -> bool {
+    /// False if a sink names a serializer that there is not, or one with settings that it refuses. The sink's own table takes any key of
+    /// a serializer: which ones there are is for the serializer's table to say.
+    pub(super) fn check_serializer(
+        &mut self,
+        subject: &str,
+        (sink, type_span): (&'static Entry, Span),
+        properties: &Properties<'_>,
+    ) -> bool {
         let is_serializer = |key: &str| key == "serializer" || key.ends_with(".serializer");
-        let mut named = properties.iter().filter(|(key, _)| is_serializer(key));
-        named.all(|(_, property)| {
-            let is_known = self.registry.find(Kind::Serializer, property.resolved()).is_some();
-            if !is_known {
-                let error = self.unknown_type(Kind::Serializer, property);
-                self.fault(subject, error);
-            }
-            is_known
-        })
+        let mut is_sound = true;
+        for row in sink.keys.iter().filter(|row| is_serializer(row.pattern)) {
+            let named = properties.get(row.pattern).copied();
+            let Some(name) = named.map(Property::resolved).or(row.default) else { continue };
+            let Some(entry) = self.registry.find(Kind::Serializer, name) else {
+                if let Some(property) = named {
+                    let error = self.unknown_type(Kind::Serializer, property);
+                    self.fault(subject, error);
+                    is_sound = false;
+                }
+                continue;
+            };
+            let prefix = format!("{}.", row.pattern);
+            let own = properties
+                .iter()
+                .filter_map(|(key, property)| Some((key.strip_prefix(prefix.as_str())?, *property)))
+                // What does not resolve has been reported with the sink's own keys.
+                .filter(|(_, property)| property.unresolved.is_empty());
+            let part = format!("the serializer of {subject}");
+            let owner = Owner { subject: &part, dropped: subject };
+            let type_span = named.map_or(type_span, |property| property.value.span());
+            let scope = Scope { owner, name: &part, entry, type_span, common: &[] };
+            is_sound &= self.settings(&scope, own).is_some();
+        }
+        is_sound
     }
 
     /// The registry's row for the `type` among `properties`, and where it stands.

@@ -138,3 +138,23 @@ async fn a_full_disk_does_not_make_a_file_for_each_try() {
     sink.deliver(batch).await.unwrap();
     assert_eq!(contents(dir.path()).len(), 2);
 }
+
+#[tokio::test]
+async fn what_goes_into_a_file_that_was_removed_does_not_count_as_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = sink(dir.path(), &[]);
+    deliver(&mut sink, &["one"]).await;
+    let name = files(dir.path()).into_keys().next().unwrap();
+    std::fs::remove_file(dir.path().join(name)).unwrap();
+    let events = [Event::of_body("two")];
+    let batch = Batch { events: &events, ids: None, attempt: 1 };
+    let error = sink.deliver(batch).await.unwrap_err();
+    assert!(error.0.contains("was removed while it was open"), "{error}");
+    sink.deliver(batch).await.unwrap();
+    assert_eq!(contents(dir.path()), ["two\n"]);
+    // One that was only moved takes more.
+    let name = files(dir.path()).into_keys().next().unwrap();
+    std::fs::rename(dir.path().join(name), dir.path().join("moved")).unwrap();
+    deliver(&mut sink, &["three"]).await;
+    assert_eq!(contents(dir.path()), ["two\nthree\n"]);
+}

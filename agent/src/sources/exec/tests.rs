@@ -1,5 +1,8 @@
 use super::*;
-use crate::testing::Running;
+use crate::{
+    component::{Put, PutError, StopSender},
+    testing::Running,
+};
 
 async fn run(keys: &[(&str, &str)]) -> Running {
     Running::start(&ENTRY, keys).await
@@ -86,20 +89,67 @@ async fn stderr_is_read_though_not_taken() {
 
 #[test]
 fn a_charset_that_is_not_supported_is_named() {
-    let keys = crate::testing::settings(&ENTRY, &[("command", "true"), ("charset", "UTF-16")]);
-    let error = build(&keys, &Parts::default()).err().unwrap();
-    assert!(error.0.contains("`charset`") && !error.0.contains("UTF-16"), "{error}");
+    for charset in ["UTF-16", "UTF-16LE", "IBM037"] {
+        let keys = crate::testing::settings(&ENTRY, &[("command", "true"), ("charset", charset)]);
+        let error = build(&keys, &Parts::default()).err().unwrap();
+        assert!(error.0.contains("`charset`") && !error.0.contains(charset), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_of_other_charsets_are_split_at_line_ends_only() {
+    let keys = [
+        ("shell", "/bin/sh -c"),
+        ("command", r"printf '\223\372\226{\n\203\134x\n'"),
+        ("charset", "Shift_JIS"),
+    ];
+    let source = run(&keys).await;
+    source.out.wait_for(2).await;
+    let events = source.stop().await.events();
+    assert_eq!(&events[0].body[..], b"\x93\xFA\x96{");
+    assert_eq!(&events[1].body[..], b"\x83\\x");
+}
+
+fn context(pipeline: Arc<dyn Put>) -> (StopSender, SourceContext) {
+    let (sender, stop) = Stop::new();
+    (sender, SourceContext { name: "r1".into(), pipeline, stop, on_ready: Arc::new(|_| {}) })
+}
+
+async fn error_of(command: &str) -> String {
+    let source = crate::testing::source(&ENTRY, &[("command", command)]);
+    let (_sender, cx) = context(Arc::<crate::testing::Collector>::default());
+    source.run(cx).await.unwrap_err().0
 }
 
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_an_error() {
-    let source = crate::testing::source(&ENTRY, &[("command", "/no/such/command")]);
-    let (_sender, stop) = Stop::new();
-    let cx = SourceContext {
-        name: "r1".into(),
-        pipeline: Arc::<crate::testing::Collector>::default(),
-        stop,
-        on_ready: Arc::new(|_| {}),
-    };
-    assert!(source.run(cx).await.unwrap_err().0.contains("/no/such/command"));
+    assert!(error_of("/no/such/command").await.contains("/no/such/command"));
+}
+
+#[tokio::test]
+async fn an_assignment_in_place_of_a_program_is_not_printed() {
+    let error = error_of("PGPASSWORD=hunter2 psql").await;
+    assert!(error.contains("`PGPASSWORD=...` (an assignment needs `shell`)"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+/// A pipeline of an agent that stops.
+struct Stopping;
+
+impl Put for Stopping {
+    fn put<'a>(&'a self, _: &'a mut PutBatch, _: Retry) -> BoxFuture<'a, Result<(), PutError>> {
+        Box::pin(std::future::ready(Err(PutError::Stopped)))
+    }
+
+    fn mark(&self, _: &[u8]) -> Option<bytes::Bytes> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn lines_that_are_lost_by_a_stop_are_counted() {
+    let (_sender, cx) = context(Arc::new(Stopping));
+    let mut lines = Lines::new(Ending::Any, LINE_BYTES_MAX);
+    lines.buffer().extend_from_slice(b"1\n2\n3\n4\n5\nnot a line yet");
+    assert_eq!(put_lines(&cx, 2, || lines.next()).await, Err(5));
 }

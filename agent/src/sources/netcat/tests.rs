@@ -33,6 +33,9 @@ async fn test_netcat_source_charsets() {
     let source = start(&[("encoding", "iso-8859-1")]).await;
     exchange(&source, b"fran\xE7ais\n").await;
     assert_eq!(source.stop().await.bodies(), ["fran\u{e7}ais"]);
+    let source = start(&[("encoding", "Shift_JIS"), ("max-line-length", "3")]).await;
+    assert_eq!(exchange(&source, b"\x93\xFA\x96{\n").await, b"OK\n");
+    assert_eq!(source.stop().await.bodies(), ["\u{65e5}\u{672c}"]);
 }
 
 #[tokio::test]
@@ -118,6 +121,6 @@ async fn lines_that_arrived_together_share_a_transaction() {
 
 #[test]
 fn an_encoding_that_is_not_known_is_refused() {
-    let keys = [("bind", "localhost"), ("port", "1"), ("encoding", "Shift_JIS")];
+    let keys = [("bind", "localhost"), ("port", "1"), ("encoding", "IBM037")];
     assert!(build(&crate::testing::settings(&ENTRY, &keys), &Parts::default()).is_err());
 }

@@ -2,11 +2,13 @@
 
 use super::{
     frame::Message,
+    own::Own,
     time::{rfc3164, rfc5424},
 };
 use fchannel::{Event, Headers};
 use jiff::{Timestamp, tz::TimeZone};
 use regex::bytes::{Captures, Regex};
+use std::borrow::Cow;
 
 /// Digits, blanks and word characters are ASCII, as in Java; and a `\r` in the middle matches nothing, as there.
 const RFC5424: &str = concat!(
@@ -59,20 +61,27 @@ impl KeepFields {
 /// Makes events of messages.
 pub(super) struct Format {
     keep: KeepFields,
+    own: Option<Own>,
     rfc5424: Option<Regex>,
     rfc3164: Option<Regex>,
     local: TimeZone,
 }
 
 impl Format {
-    pub(super) fn new(keep: KeepFields) -> Self {
+    pub(super) fn new(keep: KeepFields, own: Option<Own>) -> Self {
         // They do compile: each test below uses them.
         Self {
             keep,
+            own,
             rfc5424: Regex::new(RFC5424).ok(),
             rfc3164: Regex::new(RFC3164).ok(),
             local: TimeZone::system(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_utc(keep: KeepFields, own: Option<Own>) -> Self {
+        Self { local: TimeZone::UTC, ..Self::new(keep, own) }
     }
 
     pub(super) fn event(&self, message: &Message, now: Timestamp) -> Event {
@@ -87,10 +96,10 @@ impl Format {
             .map(|time| time.as_millisecond().to_string());
         if let Some(fields) = &fields {
             let named = [
-                ("priority", fields.priority),
-                ("version", fields.version),
+                ("priority", &*fields.priority),
+                ("version", &*fields.version),
                 ("timestamp", millis.as_deref().unwrap_or("")),
-                ("host", fields.host),
+                ("host", &*fields.host),
             ];
             headers.extend(named.into_iter().filter(|(_, value)| !value.is_empty()));
         }
@@ -100,8 +109,10 @@ impl Format {
             (Some(_), false) => {}
         }
         let body = fields
-            .map(|fields| self.body(&fields))
-            .filter(|body| !self.keep.all && !body.is_empty());
+            .as_ref()
+            .filter(|fields| fields.has_body && !self.keep.all)
+            .map(|fields| self.body(fields))
+            .filter(|body| !body.is_empty());
         Event::new(
             headers.into_iter().collect::<Headers>(),
             body.unwrap_or_else(|| message.text.clone()),
@@ -109,6 +120,10 @@ impl Format {
     }
 
     fn fields<'a>(&self, text: &'a [u8], now: Timestamp) -> Option<Fields<'a>> {
+        let own = self.own.as_ref().and_then(|own| own.fields(text, now, &self.local));
+        if own.is_some() {
+            return own;
+        }
         let captures =
             |regex: &Option<Regex>| regex.as_ref().and_then(|regex| regex.captures(text));
         if let Some(found) = captures(&self.rfc5424) {
@@ -127,13 +142,13 @@ impl Format {
             out = format!("<{}>", fields.priority);
         }
         if self.keep.version && !fields.version.is_empty() {
-            out += &or_nil(fields.version);
+            out += &or_nil(&fields.version);
         }
         if self.keep.timestamp {
-            out += &or_nil(fields.time_text);
+            out += &or_nil(&fields.time_text);
         }
         if self.keep.hostname {
-            out += &or_nil(fields.host);
+            out += &or_nil(&fields.host);
         }
         let mut out = out.into_bytes();
         out.extend_from_slice(fields.body);
@@ -142,13 +157,15 @@ impl Format {
 }
 
 /// What a regular expression found; empty: absent, or `-`.
-struct Fields<'a> {
-    priority: &'a str,
-    version: &'a str,
-    time_text: &'a str,
-    time: Option<Timestamp>,
-    host: &'a str,
-    body: &'a [u8],
+pub(super) struct Fields<'a> {
+    pub(super) priority: Cow<'a, str>,
+    pub(super) version: Cow<'a, str>,
+    pub(super) time_text: Cow<'a, str>,
+    pub(super) time: Option<Timestamp>,
+    pub(super) host: Cow<'a, str>,
+    pub(super) body: &'a [u8],
+    /// False: the regular expression has no group for it, and the body is the whole message.
+    pub(super) has_body: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -158,12 +175,13 @@ impl<'a> Fields<'a> {
         let text = |group| std::str::from_utf8(bytes(group)).unwrap_or_default();
         let time_text = text(3);
         Self {
-            priority: text(1),
-            version: text(2),
-            time_text,
+            priority: text(1).into(),
+            version: text(2).into(),
+            time_text: time_text.into(),
             time: time(time_text),
-            host: text(4),
+            host: text(4).into(),
             body: bytes(5),
+            has_body: true,
         }
     }
 }

@@ -2,14 +2,23 @@
 
 mod format;
 mod frame;
+mod own;
 mod tcp;
 mod time;
 mod udp;
 
-use crate::component::{Key, KeyKind, Settings};
-use fchannel::{Event, Headers};
+use crate::{
+    component::{ComponentError, Key, KeyKind, Settings, Stop},
+    dns::Names,
+};
+use fchannel::Event;
 use format::{Format, KeepFields};
-use std::{net::SocketAddr, sync::Arc};
+use own::Own;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 pub(crate) use tcp::ENTRY as TCP;
 pub(crate) use udp::ENTRY as UDP;
@@ -25,15 +34,6 @@ const HOST: Key = Key::new(
     KeyKind::Text,
     "The name or address to listen at. Absent: 127.0.0.1, where Flume listens at all addresses (`0.0.0.0`).",
 );
-const FORMAT: Key = Key::new(
-    "format.*",
-    KeyKind::Text,
-    "`format.regex`, `.search`, `.replace`, `.dateFormat`: a format tried before the built-in ones.",
-)
-.ignored(
-    "formats of one's own are not there yet: a message that no built-in format fits keeps its whole text as the body, without \
-     headers from it",
-);
 const KEEP_FIELDS: Key = Key::new(
     "keepFields",
     KeyKind::Text,
@@ -45,7 +45,7 @@ const CLIENT_IP: Key =
 const CLIENT_HOST: Key = Key::new(
     "clientHostnameHeader",
     KeyKind::Text,
-    "A header for the name of the sender; here its address, because nobody is asked for the name.",
+    "A header for the name of the sender by reverse DNS; its address if there is none, or none within two seconds. Kept for ten minutes.",
 );
 
 /// The host to bind: loopback, aloud, when the conf does not say.
@@ -62,30 +62,49 @@ fn host_of(settings: &Settings) -> String {
 struct Maker {
     format: Arc<Format>,
     ip_header: Option<Arc<str>>,
-    host_header: Option<Arc<str>>,
+    /// The header for the name, and who knows it.
+    names: Option<(Arc<str>, Arc<Names>)>,
 }
 
 impl Maker {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings) -> Result<Self, ComponentError> {
         let header = |key| settings.text(key).map(Arc::from);
-        Self {
-            format: Arc::new(Format::new(KeepFields::parse(
-                settings.text("keepFields").unwrap_or_default(),
-            ))),
+        let keep = KeepFields::parse(settings.text("keepFields").unwrap_or_default());
+        settings.sound(Own::problems(settings))?;
+        Ok(Self {
+            format: Arc::new(Format::new(keep, Own::of(settings))),
             ip_header: header("clientIPHeader"),
-            host_header: header("clientHostnameHeader"),
-        }
+            names: header("clientHostnameHeader").map(|header| (header, Arc::new(Names::new()))),
+        })
     }
 
     fn event(&self, message: &frame::Message, peer: SocketAddr) -> Event {
         let mut event = self.format.event(message, jiff::Timestamp::now());
-        let set = |headers: &mut Headers, name: &Option<Arc<str>>| {
-            if let Some(name) = name {
-                headers.insert(name, &peer.ip().to_canonical().to_string());
-            }
-        };
-        set(&mut event.headers, &self.ip_header);
-        set(&mut event.headers, &self.host_header);
+        if let Some(header) = &self.ip_header {
+            event.headers.insert(header, &peer.ip().to_canonical().to_string());
+        }
         event
+    }
+
+    /// Sets the header for the names of the peers, if the conf wants one: of each event its peer.
+    async fn name<'a>(&self, events: impl Iterator<Item = (&'a mut Event, IpAddr)>, stop: &Stop) {
+        let Some((header, names)) = &self.names else { return };
+        let mut asked = HashMap::new();
+        // All are asked before one is waited for.
+        let events: Vec<_> = events
+            .map(|(event, peer)| {
+                asked.entry(peer).or_insert_with(|| names.ask(peer));
+                (event, peer)
+            })
+            .collect();
+        let mut answers = HashMap::new();
+        for (peer, question) in asked {
+            answers.insert(peer, question.answer(stop).await);
+        }
+        for (event, peer) in events {
+            if let Some(name) = answers.get(&peer) {
+                event.headers.insert(header, name);
+            }
+        }
     }
 }

@@ -4,7 +4,10 @@
 //! (Flume drops the events).
 
 use super::{
-    CLIENT_HOST, CLIENT_IP, FORMAT, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of,
+    CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT,
+    frame::Framer,
+    host_of,
+    own::{self, Own},
 };
 use crate::{
     component::{
@@ -31,14 +34,18 @@ pub(crate) static ENTRY: Entry = Entry {
         KEEP_FIELDS,
         CLIENT_IP,
         CLIENT_HOST,
-        FORMAT,
-        Key::new("ssl", KeyKind::Flag, "TLS; not supported yet, `true` is an error.").or("false"),
+        own::REGEX,
+        own::SEARCH,
+        own::REPLACE,
+        own::DATE,
         Key::new(
-            "max-connections",
-            KeyKind::Whole { min: 1, max: 1 << 20, replaced: false },
-            "Connections at once; more wait to be accepted. Not a key of Flume.",
+            "ssl",
+            KeyKind::Flag,
+            "TLS; not supported yet, `true` is an error: a proxy such as stunnel before the source \
+             does it.",
         )
-        .or("4096"),
+        .or("false"),
+        listen::MAX_CONNECTIONS,
     ],
     batch_key: None,
     verify: Some(verify),
@@ -56,8 +63,13 @@ struct Tcp {
 }
 
 fn verify(settings: &Settings) -> Vec<Problem> {
-    let tls = settings.flag("ssl").then(|| Problem::new("ssl", "TLS is not supported yet"));
-    tls.into_iter().collect()
+    let mut problems = Own::problems(settings);
+    if settings.flag("ssl") {
+        let help = "let a proxy such as stunnel end the TLS, connect it to this port without TLS, and set `ssl = false` and \
+                    `host = 127.0.0.1`";
+        problems.push(Problem::new("ssl", "TLS is not supported yet").help(help));
+    }
+    problems
 }
 
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
@@ -69,8 +81,8 @@ fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentErr
         port: u16::try_from(settings.whole("port")?)
             .map_err(|_| ComponentError(format!("{}: `port` is over 65535", settings.name())))?,
         event_bytes_max: size("eventSize")?,
-        connections_max: size("max-connections")?,
-        maker: Maker::new(settings),
+        connections_max: size(listen::MAX_CONNECTIONS.pattern)?,
+        maker: Maker::new(settings)?,
     }))
 }
 
@@ -111,6 +123,7 @@ async fn serve(
             // What was sent without an end before the connection was cut.
             events.extend(framer.finish(true).map(|message| maker.event(&message, peer)));
         }
+        maker.name(events.iter_mut().map(|event| (event, peer.ip())), &cx.stop).await;
         if !events.is_empty()
             && cx.pipeline.put(&mut PutBatch::of(events), Retry::UntilStopped).await.is_err()
         {
@@ -172,8 +185,8 @@ mod tests {
         assert_eq!(events[0].headers.get("flume.syslog.status"), Some("Incomplete"));
         assert_eq!(events[1].headers.get("flume.syslog.status"), Some("Invalid"));
         assert_eq!(
-            (events[0].headers.get("ip"), events[0].headers.get("name")),
-            (Some("127.0.0.1"), Some("127.0.0.1"))
+            (events[0].headers.get("ip"), events[0].headers.get("name").map(str::to_owned)),
+            (Some("127.0.0.1"), crate::dns::name_of([127, 0, 0, 1].into()))
         );
     }
 

@@ -1,12 +1,12 @@
 //! The two kinds of time stamps, read as leniently as Java does: a 31st of February is a 3rd of March.
 
-use jiff::{Span, Timestamp, Zoned, civil::DateTime, tz::Offset, tz::TimeZone};
+use crate::text::calendar::{Civil, MONTHS};
+use jiff::{Timestamp, tz::Offset, tz::TimeZone};
 
 /// `yyyy-MM-ddTHH:mm:ss`, perhaps a fraction, perhaps `Z` or `±hh:mm`; in `local` time without a zone. Digits are where the pattern of
 /// [`super::format`] wants them. Unlike in Flume a fraction is a fraction, and a zone counts beside it.
 pub(super) fn rfc5424(text: &str, local: &TimeZone) -> Option<Timestamp> {
     let number = |from: usize, len: usize| text.get(from..from + len)?.parse::<i64>().ok();
-    let years = DateTime::new(i16::try_from(number(0, 4)?).ok()?, 1, 1, 0, 0, 0, 0).ok()?;
     let mut rest = text.get(19..)?;
     let mut millis = 0;
     if let Some(fraction) = rest.strip_prefix('.') {
@@ -15,16 +15,17 @@ pub(super) fn rfc5424(text: &str, local: &TimeZone) -> Option<Timestamp> {
         millis = three.parse().ok()?;
         rest = fraction.get(digits..)?;
     }
-    let span = Span::new()
-        .try_months(number(5, 2)? - 1)
-        .and_then(|span| span.try_days(number(8, 2).unwrap_or_default() - 1))
-        .and_then(|span| span.try_hours(number(11, 2).unwrap_or_default()))
-        .and_then(|span| span.try_minutes(number(14, 2).unwrap_or_default()))
-        .and_then(|span| span.try_seconds(number(17, 2).unwrap_or_default()))
-        .and_then(|span| span.try_milliseconds(millis))
-        .ok()?;
+    let civil = Civil {
+        year: number(0, 4)?,
+        month: number(5, 2)?,
+        day: number(8, 2)?,
+        hour: number(11, 2)?,
+        minute: number(14, 2)?,
+        second: number(17, 2)?,
+        millis,
+    };
     let zone = zone(rest).unwrap_or_else(|| local.clone());
-    zone.to_timestamp(years.checked_add(span).ok()?).ok()
+    zone.to_timestamp(civil.lenient()?).ok()
 }
 
 /// `None`: there is none, or one that no clock has; Java then takes the local one, too.
@@ -39,40 +40,22 @@ fn zone(text: &str) -> Option<TimeZone> {
     Offset::from_seconds(seconds).ok().map(TimeZone::fixed)
 }
 
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-
-/// `MMM d HH:mm:ss` in `local` time, of the year that brings it next to `now`: at most eleven months before, at most one after.
+/// `MMM d HH:mm:ss` in `local` time, of the year that brings it next to `now`.
 pub(super) fn rfc3164(text: &str, now: Timestamp, local: &TimeZone) -> Option<Timestamp> {
     let mut words = text.split_ascii_whitespace();
     let name = words.next()?.to_ascii_lowercase();
-    let month = i64::try_from(MONTHS.iter().position(|month| *month == name)?).ok()?;
-    let day: i64 = words.next()?.parse().ok()?;
+    let month = MONTHS.iter().position(|month| month.get(..3) == Some(name.as_str()))?;
+    let day = words.next()?.parse().ok()?;
     let mut clock = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
-    let (hours, minutes, seconds) = (clock.next()??, clock.next()??, clock.next()??);
-    let year = now.to_zoned(TimeZone::UTC).year();
-    let span = Span::new().try_months(month).ok()?.try_days(day - 1).ok()?;
-    let span = span.try_hours(hours).ok()?.try_minutes(minutes).ok()?.try_seconds(seconds).ok()?;
-    let civil = DateTime::new(year, 1, 1, 0, 0, 0, 0).ok()?.checked_add(span).ok()?;
-    let parsed = local.to_zoned(civil).ok()?;
-    nearest_year(&parsed, now).map(|zoned| zoned.timestamp())
-}
-
-fn nearest_year(parsed: &Zoned, now: Timestamp) -> Option<Zoned> {
-    let shifted = |span: Span| parsed.checked_add(span).ok();
-    if parsed.timestamp() > now && shifted(Span::new().months(-1))?.timestamp() > now {
-        return shifted(Span::new().years(-1));
-    }
-    if parsed.timestamp() < now && shifted(Span::new().months(11))?.timestamp() < now {
-        return shifted(Span::new().years(1));
-    }
-    Some(parsed.clone())
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    let month = i64::try_from(month).ok()? + 1;
+    Civil { month, day, hour, minute, second, ..Civil::default() }.in_the_nearest_year(now, local)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::ToSpan;
+    use jiff::{ToSpan, Zoned};
 
     fn millis(text: &str) -> i64 {
         rfc5424(text, &TimeZone::UTC).unwrap().as_millisecond()
@@ -109,6 +92,7 @@ mod tests {
             "2012-04-13T09:11:11Z".parse().unwrap()
         );
         assert_eq!(millis("2011-02-31T25:00:60Z"), exact("2011-03-04T01:01:00Z"));
+        assert_eq!(millis("2011-00-10T01:00:00Z"), exact("2010-12-10T01:00:00Z"));
     }
 
     #[test]

@@ -5,14 +5,17 @@
 //! (Flume ignores it).
 
 use super::{
-    CLIENT_HOST, CLIENT_IP, FORMAT, HOST, KEEP_FIELDS, Maker, PORT, frame::Framer, host_of,
+    CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT,
+    frame::Framer,
+    host_of,
+    own::{self, Own},
 };
 use crate::component::{
     BoxFuture, Build, ComponentError, Entry, Parts, Placement, PutBatch, Retry, Settings, Source,
     SourceContext,
 };
 use fchannel::Event;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use tokio::{
     net::UdpSocket,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -21,9 +24,19 @@ use tokio::{
 pub(crate) static ENTRY: Entry = Entry {
     names: &["syslogudp", "org.apache.flume.source.SyslogUDPSource"],
     doc: "Takes syslog messages over UDP, one a datagram.",
-    keys: &[PORT, HOST, KEEP_FIELDS, CLIENT_IP, CLIENT_HOST, FORMAT],
+    keys: &[
+        PORT,
+        HOST,
+        KEEP_FIELDS,
+        CLIENT_IP,
+        CLIENT_HOST,
+        own::REGEX,
+        own::SEARCH,
+        own::REPLACE,
+        own::DATE,
+    ],
     batch_key: None,
-    verify: None,
+    verify: Some(Own::problems),
     build: Build::Source(Placement::Shared, build),
 };
 
@@ -46,7 +59,7 @@ struct Udp {
 fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentError> {
     let port = u16::try_from(settings.whole("port")?)
         .map_err(|_| ComponentError(format!("{}: `port` is over 65535", settings.name())))?;
-    Ok(Box::new(Udp { host: host_of(settings), port, maker: Maker::new(settings) }))
+    Ok(Box::new(Udp { host: host_of(settings), port, maker: Maker::new(settings)? }))
 }
 
 impl Source for Udp {
@@ -62,18 +75,19 @@ impl Source for Udp {
             let receiver = Receiver {
                 cx: cx.clone(),
                 socket,
-                maker: self.maker,
+                maker: self.maker.clone(),
                 waiting: send,
                 room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)),
                 full: false,
             };
-            let (received, ()) = tokio::join!(receiver.run(), deliver(cx, waiting));
+            let (received, ()) = tokio::join!(receiver.run(), deliver(cx, self.maker, waiting));
             received
         })
     }
 }
 
-type Waiting = (Event, OwnedSemaphorePermit);
+/// An event, who sent it, and its room.
+type Waiting = (Event, IpAddr, OwnedSemaphorePermit);
 
 /// Takes datagrams from the system as fast as it can, whatever the channels do.
 struct Receiver {
@@ -102,7 +116,7 @@ impl Receiver {
                     for event in self.events(bytes.get(..len).unwrap_or_default(), peer) {
                         tokio::select! {
                             biased;
-                            () = self.keep(event) => {}
+                            () = self.keep(event, peer.ip()) => {}
                             () = stop.stopped() => return Ok(()),
                         }
                     }
@@ -114,7 +128,7 @@ impl Receiver {
         while let Ok((len, peer)) = self.socket.try_recv_from(&mut bytes) {
             for event in self.events(bytes.get(..len).unwrap_or_default(), peer) {
                 let Some(permit) = self.permit_now(&event) else { return Ok(()) };
-                if self.waiting.try_send((event, permit)).is_err() {
+                if self.waiting.try_send((event, peer.ip(), permit)).is_err() {
                     return Ok(());
                 }
             }
@@ -130,7 +144,7 @@ impl Receiver {
         events
     }
 
-    async fn keep(&mut self, event: Event) {
+    async fn keep(&mut self, event: Event, peer: IpAddr) {
         if self.waiting.capacity() == 0 || self.room.available_permits() < cost(&event) as usize {
             if !std::mem::replace(&mut self.full, true) {
                 tracing::warn!(source = %self.cx.name, events_max = WAITING_EVENTS_MAX, bytes_max = WAITING_BYTES_MAX,
@@ -143,7 +157,7 @@ impl Receiver {
             return;
         };
         // It fails only when nobody delivers any more: the agent stops.
-        self.waiting.send((event, permit)).await.unwrap_or_default();
+        self.waiting.send((event, peer, permit)).await.unwrap_or_default();
     }
 
     fn permit_now(&self, event: &Event) -> Option<OwnedSemaphorePermit> {
@@ -157,10 +171,13 @@ fn cost(event: &Event) -> u32 {
 }
 
 /// Puts what is waiting, without waiting for more, until the receiver has ended.
-async fn deliver(cx: SourceContext, mut waiting: mpsc::Receiver<Waiting>) {
+async fn deliver(cx: SourceContext, maker: Maker, mut waiting: mpsc::Receiver<Waiting>) {
     let mut batch = Vec::with_capacity(BATCH_EVENTS);
     while waiting.recv_many(&mut batch, BATCH_EVENTS).await > 0 {
-        let (events, permits): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        // Here, not where datagrams are received: there nothing is waited for.
+        maker.name(batch.iter_mut().map(|(event, peer, _)| (event, *peer)), &cx.stop).await;
+        let (events, permits): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|(event, _, permit)| (event, permit)).unzip();
         if cx.pipeline.put(&mut PutBatch::of(events), Retry::UntilStopped).await.is_err() {
             let lost = permits.len() + waiting.len();
             tracing::warn!(source = %cx.name, events = lost, "stopped with events that no channel took: they are lost");
@@ -187,12 +204,20 @@ mod tests {
         {
             let source = Running::start(
                 &ENTRY,
-                &[("port", "0"), ("keepFields", keep), ("clientIPHeader", "ip")],
+                &[
+                    ("port", "0"),
+                    ("keepFields", keep),
+                    ("clientIPHeader", "ip"),
+                    ("clientHostnameHeader", "name"),
+                ],
             )
             .await;
             send(&source, &[b"<10>Feb  5 17:32:18 host test UDP".as_slice(); 10]).await;
             assert_eq!(source.out.wait_for(10).await, [expected; 10]);
-            assert_eq!(source.stop().await.events()[0].headers.get("ip"), Some("127.0.0.1"));
+            let event = source.stop().await.events().remove(0);
+            assert_eq!(event.headers.get("ip"), Some("127.0.0.1"));
+            let name = crate::dns::name_of([127, 0, 0, 1].into());
+            assert_eq!(event.headers.get("name").map(str::to_owned), name);
         }
     }
 

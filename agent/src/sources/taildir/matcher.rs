@@ -1,6 +1,9 @@
 //! Which files a group of the conf means: a literal directory and a regular expression for the name.
 
-use crate::{component::Problem, text::regex_fault};
+use crate::{
+    component::Problem,
+    text::java_regex::{REGEX_HELP, compile_whole_bytes},
+};
 use regex::bytes::Regex;
 use std::{
     ffi::{OsStr, OsString},
@@ -31,10 +34,9 @@ impl Group {
         let parts = path.rsplit_once('/').filter(|_| path.starts_with('/'));
         let (directory, pattern) =
             parts.ok_or_else(|| wrong("expected an absolute path".to_owned()))?;
-        // Java's `matches` is about the whole name.
-        let pattern = Regex::new(&format!(r"\A(?:{pattern})\z")).map_err(|error| {
-            let why = regex_fault(&error);
+        let pattern = compile_whole_bytes(pattern).map_err(|why| {
             wrong(format!("no regular expression for this build follows the last `/`: {why}"))
+                .help(REGEX_HELP)
         })?;
         let directory = if directory.is_empty() { "/" } else { directory };
         Ok(Self { directory: directory.into(), headers, pattern })

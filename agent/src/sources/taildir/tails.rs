@@ -65,6 +65,11 @@ impl Tails {
         for directory in tails.directories() {
             let names = tails.scan_names(&directory)?;
             tails.adopt(&directory, &names);
+            for path in tails.missed(&directory, &names) {
+                tracing::warn!(source = %tails.source, file = %path.display(),
+                    "this file appeared while the agent was down, and no group follows its name: if it is a rotated log, its lines were \
+                     not read");
+            }
         }
         tails.open_ahead();
         tails.skip_to_end = false;
@@ -218,11 +223,18 @@ impl Tails {
         self.saved.rows.iter().find(|row| row.inode == look.id.inode && row.path == path)
     }
 
-    /// Whoever edits the position file shall learn why that does nothing. After a kill the file may be behind, too.
+    /// A position file that is behind is what a kill leaves, and what an operator makes who edits it: he shall learn why that does
+    /// nothing. It is written after the mark, so one that is ahead means that the channel has lost something or is an older copy.
     fn compare(&self, path: &Path, look: &Look, mark: &Mark) {
-        if let Some(row) = self.row_of(path, look).filter(|row| row.position != mark.position) {
-            tracing::warn!(source = %self.source, file = %path.display(), mark = mark.position, position_file = row.position,
-                "the mark in the channel and the position file disagree: the mark wins");
+        let Some(row) = self.row_of(path, look) else { return };
+        let (marked, written) = (mark.position, row.position);
+        if written > marked {
+            tracing::warn!(source = %self.source, file = %path.display(), mark = marked, position_file = written,
+                "the position file is ahead of the mark in the channel, which wins: lines between may come twice; was the channel's \
+                 directory restored, or the position file edited?");
+        } else if written < marked {
+            tracing::info!(source = %self.source, file = %path.display(), mark = marked, position_file = written,
+                "the position file is behind the mark in the channel, as after a kill: the mark wins");
         }
     }
 
@@ -257,6 +269,35 @@ impl Tails {
             tail.pending = true;
             self.files.insert(look.id, tail);
         }
+    }
+
+    /// Files that look like a followed one after its rotation, but were never seen before it: between two rotations nobody was here. They
+    /// are not read, since they could be anything; a copy that was compressed, for instance.
+    fn missed(&self, directory: &Path, names: &[Name]) -> Vec<PathBuf> {
+        let followed = self.files.values().map(|tail| &tail.path);
+        let bases: BTreeSet<&[u8]> = followed
+            .chain(self.saved.rows.iter().map(|row| &row.path))
+            .filter(|path| path.parent() == Some(directory))
+            .filter_map(|path| Some(path.file_name()?.as_encoded_bytes()))
+            .collect();
+        let is_rotated = |name: &OsStr| {
+            let name = name.as_encoded_bytes();
+            bases.iter().any(|base| name.len() > base.len() && name.starts_with(base))
+        };
+        let strangers = names.iter().filter(|Name { name, .. }| {
+            self.saved.written_ms > 0
+                && is_rotated(name)
+                && self.group_of(directory, name).is_none()
+        });
+        let paths = strangers.map(|Name { name, .. }| directory.join(name));
+        let is_missed = |path: &PathBuf| {
+            Look::at(path).ok().flatten().is_some_and(|look| {
+                look.born_ms > self.saved.written_ms
+                    && look.len > 0
+                    && !self.files.contains_key(&look.id)
+            })
+        };
+        paths.filter(is_missed).collect()
     }
 
     /// The name and position that a file had, if it was followed under another name and this is the same file by all that can be known.
@@ -332,5 +373,55 @@ impl Tails {
         // Stable: files of the same time stay sorted by path.
         pending.sort_by_key(|tail| tail.modified);
         pending.into_iter().map(|tail| tail.id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Collector;
+    use std::fs;
+
+    #[test]
+    fn a_file_that_nobody_saw_before_its_rotation_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("a.log"), "1\n").unwrap();
+        let look = Look::at(&at("a.log")).unwrap().unwrap();
+        if look.born_ms == 0 {
+            // This file system does not say: nothing can be known.
+            return;
+        }
+        let row = Row { inode: look.id.inode, position: 0, path: at("a.log") };
+        let saved = Saved { rows: vec![row], written_ms: look.born_ms + 1 };
+        fs::rename(at("a.log"), at("a.log.2")).unwrap();
+        fs::write(at("clock"), "").unwrap();
+        // The clock of files ticks slowly.
+        let is_later = |path: &Path| Look::at(path).unwrap().unwrap().born_ms > look.born_ms + 1;
+        while !is_later(&at("clock")) {
+            fs::write(at("clock.new"), "").unwrap();
+            fs::rename(at("clock.new"), at("clock")).unwrap();
+        }
+        for (name, text) in [("a.log.1", "2\n"), ("a.log", "3\n"), ("b.log", "no"), ("a.log.0", "")]
+        {
+            fs::write(at(name), text).unwrap();
+        }
+        let mut tails = Tails {
+            groups: vec![Group::new("g", at(r"a\.log").to_str().unwrap(), Vec::new()).unwrap()],
+            source: "r1".into(),
+            files: BTreeMap::new(),
+            stale: Vec::new(),
+            changed: false,
+            pipeline: Arc::<Collector>::default(),
+            saved,
+            skip_to_end: false,
+        };
+        let names = tails.scan_names(dir.path()).unwrap();
+        tails.adopt(dir.path(), &names);
+        let followed: BTreeSet<_> = tails.files.values().map(|tail| tail.lies_at.clone()).collect();
+        assert_eq!(followed, BTreeSet::from([at("a.log"), at("a.log.2")]));
+        assert_eq!(tails.missed(dir.path(), &names), [at("a.log.1")]);
+        tails.saved.written_ms = 0;
+        assert!(tails.missed(dir.path(), &names).is_empty(), "a first start has missed nothing");
     }
 }

@@ -210,7 +210,7 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn a_position_file_that_disagrees_with_the_mark_is_a_warning() {
+async fn a_position_file_ahead_of_the_mark_is_a_warning_and_one_behind_is_none() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber =
@@ -220,18 +220,23 @@ async fn a_position_file_that_disagrees_with_the_mark_is_a_warning() {
     let dir = Dir::new();
     dir.append("a", "one\ntwo\n");
     let mut out = Arc::default();
-    for (edited, warns) in [(false, false), (true, true)] {
-        if edited {
+    for (edited, level) in [(None, None), (Some(4), Some("INFO")), (Some(9), Some("WARN"))] {
+        log.0.lock().unwrap().clear();
+        if let Some(position) = edited {
             let saved = fs::read_to_string(dir.positions()).unwrap();
-            fs::write(dir.positions(), saved.replace("\"pos\":8", "\"pos\":4")).unwrap();
+            assert!(saved.contains("\"pos\":8"), "{saved}");
+            let edited = saved.replace("\"pos\":8", &format!("\"pos\":{position}"));
+            fs::write(dir.positions(), edited).unwrap();
         }
         let source = dir.start("a", &[], out).await;
         assert_eq!(source.out.wait_for(2).await, ["one", "two"]);
         out = source.stop().await;
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        let line = text.lines().find(|line| line.contains("the mark wins"));
-        assert_eq!(line.is_some(), warns, "{text}");
-        assert!(line.is_none_or(|line| line.contains("WARN") && line.contains("position_file=4")));
+        let line = text.lines().find(|line| line.contains(" wins"));
+        assert_eq!(line.is_some(), level.is_some(), "{text}");
+        if let (Some(line), Some(level), Some(position)) = (line, level, edited) {
+            assert!(line.contains(level) && line.contains(&format!("position_file={position}")));
+        }
     }
 }
 

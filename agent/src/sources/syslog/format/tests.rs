@@ -4,7 +4,7 @@ use jiff::Zoned;
 use proptest::prelude::*;
 
 fn events(keep: &str, text: &[u8], now: Timestamp) -> Vec<Event> {
-    let format = Format { local: TimeZone::UTC, ..Format::new(KeepFields::parse(keep)) };
+    let format = Format::in_utc(KeepFields::parse(keep), None);
     let mut out = Vec::new();
     Framer::new(2500).feed(text, |message| out.push(format.event(&message, now)));
     out
