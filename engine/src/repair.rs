@@ -119,8 +119,10 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
     let renamed = renamed(&old, &new);
     let targets: BTreeSet<&PathBuf> = renamed.iter().map(|(_, to)| to).collect();
     let mut made = Vec::new();
-    for (path, is_dir) in new.iter().filter(|(path, _)| !old.contains_key(*path)) {
-        if !targets.contains(path) {
+    let replaced: BTreeSet<&PathBuf> = renamed.iter().map(|(from, _)| from).collect();
+    for (path, is_dir) in &new {
+        // What has the old name of a damaged file is new.
+        if replaced.contains(path) || !old.contains_key(path) && !targets.contains(path) {
             let content = if *is_dir { None } else { Some(content_of(&*vfs, path)?) };
             made.push(Made { path: path.clone(), content });
         }
@@ -139,7 +141,7 @@ fn set_the_rest_aside(vfs: &Arc<dyn Vfs>, channel: &Channel, home: &Path) -> Res
             (Some(at), _) => channel.set_aside(at, &finding.what)?,
             (None, Some(path)) if is_checkpoint(path) => {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let aside = path.with_file_name(format!("{}0", names::damaged_prefix(name)));
+                let aside = path.with_file_name(names::damaged(name, 0));
                 vfs.retire(path, &aside).map_err(|error| {
                     Error::io("cannot rename the damaged checkpoint", path, error)
                 })?;
@@ -171,7 +173,7 @@ pub fn undo(undo: &Undo) -> Result<()> {
 /// # Errors
 /// As [`undo`].
 pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
-    let dirs = Directories::claim(vfs, &undo.home, &undo.data)?;
+    let dirs = Directories::claim(vfs, &undo.home, &undo.data, OnDamage::Refuse)?;
     let vfs = &*dirs.vfs;
     for made in &undo.made {
         let Some(expected) = made.content else { continue };
@@ -250,22 +252,16 @@ fn files(vfs: &dyn Vfs, home: &Path, data: &[PathBuf]) -> Result<BTreeMap<PathBu
     Ok(files)
 }
 
-/// Segments that are no longer there under their names, and are under those that damage gets.
+/// Files that got the name of a damaged one.
 fn renamed(
     old: &BTreeMap<PathBuf, bool>,
     new: &BTreeMap<PathBuf, bool>,
 ) -> Vec<(PathBuf, PathBuf)> {
-    let gone = old.keys().filter(|path| !new.contains_key(*path));
-    let pairs = gone.filter_map(|path| {
-        let name = names::damaged_prefix(path.file_name()?.to_str()?);
-        let to = new.keys().find(|other| {
-            other.parent() == path.parent()
-                && !old.contains_key(*other)
-                && other.file_name().is_some_and(|other| other.to_string_lossy().starts_with(&name))
-        })?;
-        Some((path.clone(), to.clone()))
-    });
-    pairs.collect()
+    let pair = |to: &PathBuf| {
+        let from = to.with_file_name(names::undamaged(to.file_name()?.to_str()?)?);
+        old.contains_key(&from).then(|| (from, to.clone()))
+    };
+    new.keys().filter(|path| !old.contains_key(*path)).filter_map(pair).collect()
 }
 
 fn content_of(vfs: &dyn Vfs, path: &Path) -> Result<(u64, u32)> {

@@ -232,6 +232,30 @@ fn a_damaged_manifest_refuses_the_open() {
 }
 
 #[test]
+fn a_damaged_manifest_is_made_again_where_damage_is_gone_around() {
+    let (whole, history) = small_log(End::Close, true);
+    let manifest = Path::new(HOME).join("manifest");
+    let mut bytes = whole.content(&manifest).unwrap();
+    bytes[20] ^= 1;
+    for at in 1.. {
+        let world = whole.copy();
+        world.set_content(&manifest, bytes.clone());
+        let first = world.world().operations;
+        world.world().fault = Some((first + at, Fault::Crash));
+        drop(open_with(&world, OnDamage::Quarantine));
+        let crashed = world.is_dead();
+        world.power_cut();
+        let channel = open_with(&world, OnDamage::Quarantine)
+            .unwrap_or_else(|error| panic!("crash at operation {at}: {error}"));
+        assert_eq!(&look(&channel).unwrap(), history.last().unwrap(), "crash at operation {at}");
+        if !crashed {
+            assert!(at > 4, "{at} operations");
+            break;
+        }
+    }
+}
+
+#[test]
 fn a_segment_that_is_gone_is_missed() {
     for checkpoint in [true, false] {
         let (world, mut history) = small_log(End::Kill, true);

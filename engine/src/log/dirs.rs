@@ -8,6 +8,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     format::{Manifest, manifest_from_bytes, manifest_to_bytes},
     io::{LockAttempt, Medium, Vfs, read_all},
+    options::OnDamage,
 };
 use std::{
     any::Any,
@@ -34,11 +35,16 @@ pub(crate) struct Directories {
 
 impl Directories {
     /// Locks and checks `home` and `data` (empty: segments lie in `home`), makes them if the log is new, and makes durable what their
-    /// listings show.
+    /// listings show. A manifest that is there and damaged is made again where damage is gone around, and the others leave no doubt.
     ///
     /// # Errors
-    /// `Locked`; `NotAChannel` if one is Flume's, missing, or another log's; `NewerFormat`; `Io`.
-    pub(crate) fn claim(vfs: Arc<dyn Vfs>, home: &Path, data: &[PathBuf]) -> Result<Self> {
+    /// `Locked`; `NotAChannel` if one is Flume's, missing, or another log's; `Corrupt` for a damaged manifest; `NewerFormat`; `Io`.
+    pub(crate) fn claim(
+        vfs: Arc<dyn Vfs>,
+        home: &Path,
+        data: &[PathBuf],
+        on_damage: OnDamage,
+    ) -> Result<Self> {
         let data = if data.is_empty() { vec![home.to_path_buf()] } else { data.to_vec() };
         if data.iter().collect::<BTreeSet<_>>().len() < data.len() {
             return Err(Error::new(
@@ -62,9 +68,9 @@ impl Directories {
             vfs.sync_dir(dir)
                 .map_err(|error| Error::io("cannot sync the directory", dir, error))?;
         }
-        let identity = Identity { vfs: &*vfs, home, data: &data, all: &all };
-        let log_id = identity.settle()?;
+        let identity = Identity { vfs: &*vfs, home, data: &data, all: &all, on_damage };
         let mut warnings = Vec::new();
+        let log_id = identity.settle(&mut warnings)?;
         for dir in &all {
             match vfs
                 .medium(dir)
@@ -144,38 +150,60 @@ struct Identity<'a> {
     home: &'a Path,
     data: &'a [PathBuf],
     all: &'a [PathBuf],
+    on_damage: OnDamage,
+}
+
+/// What a directory says of itself.
+enum Found {
+    Nothing,
+    Manifest(Manifest),
+    /// It is there, and cannot be read.
+    Damaged(Error),
+}
+
+impl Found {
+    fn manifest(&self) -> Option<&Manifest> {
+        match self {
+            Self::Manifest(manifest) => Some(manifest),
+            Self::Nothing | Self::Damaged(_) => None,
+        }
+    }
 }
 
 impl Identity<'_> {
     /// Checks that every directory is present and ours, and writes the manifests that are missing or outdated: the home's last, so that
     /// a home with a manifest means that all others have theirs.
-    fn settle(&self) -> Result<[u8; 16]> {
-        let found: Vec<Option<Manifest>> =
-            self.all.iter().map(|dir| read_manifest(self.vfs, dir)).collect::<Result<_>>()?;
+    fn settle(&self, warnings: &mut Vec<String>) -> Result<[u8; 16]> {
+        let found: Vec<Found> = self.all.iter().map(|dir| self.find(dir)).collect::<Result<_>>()?;
         let of = |dir: &Path| {
-            self.all.iter().position(|other| other == dir).and_then(|at| found.get(at)?.as_ref())
+            self.all.iter().position(|other| other == dir).and_then(|at| found.get(at))
         };
-        let Some(any) = of(self.home)
-            .or_else(|| found.iter().flatten().max_by_key(|manifest| manifest.data_dirs.len()))
-        else {
-            self.refuse_segments_without_manifest()?;
+        let manifest_of = |dir: &Path| of(dir).and_then(Found::manifest);
+        let Some(any) = manifest_of(self.home).or_else(|| {
+            found.iter().filter_map(Found::manifest).max_by_key(|manifest| manifest.data_dirs.len())
+        }) else {
+            self.refuse_segments_without_manifest(&found)?;
+            self.copy_damaged_aside(&found, warnings)?;
             let log_id =
                 (u128::from(self.vfs.random()) << 64 | u128::from(self.vfs.random())).to_le_bytes();
             return self.write(log_id, self.vfs.wall_ms(), &found);
         };
-        for (dir, manifest) in self.all.iter().zip(&found) {
-            if manifest.as_ref().is_some_and(|manifest| manifest.log_id != any.log_id) {
+        for (dir, found) in self.all.iter().zip(&found) {
+            if found.manifest().is_some_and(|manifest| manifest.log_id != any.log_id) {
                 let what =
                     format!("this directory belongs to another log than {}", self.home.display());
                 return Err(Error::new(ErrorKind::NotAChannel, what).in_file(dir));
             }
         }
-        let complete = of(self.home).is_some() || self.any_segment()?;
+        let complete = manifest_of(self.home).is_some() || self.any_segment()?;
         for (index, named) in any.data_dirs.iter().enumerate().filter(|_| complete) {
             let here = self.data.get(index);
-            let ours = here
-                .and_then(|dir| of(dir))
-                .is_some_and(|manifest| manifest.directory == u32::try_from(index).ok());
+            let ours = here.is_some_and(|dir| match of(dir) {
+                Some(Found::Manifest(manifest)) => manifest.directory == u32::try_from(index).ok(),
+                // It is the directory that the others name: its own word is not needed.
+                Some(Found::Damaged(_)) => dir.to_string_lossy() == named.as_str(),
+                Some(Found::Nothing) | None => false,
+            });
             if !ours {
                 let what = format!(
                     "data directory {index} of this log is missing: it was {named}, and {} is not it. Is its disk mounted, and are the \
@@ -186,7 +214,38 @@ impl Identity<'_> {
                     .in_file(here.map_or(self.home, PathBuf::as_path)));
             }
         }
+        self.copy_damaged_aside(&found, warnings)?;
         self.write(any.log_id, any.created_ms, &found)
+    }
+
+    fn find(&self, dir: &Path) -> Result<Found> {
+        match read_manifest(self.vfs, dir) {
+            Ok(manifest) => Ok(manifest.map_or(Found::Nothing, Found::Manifest)),
+            Err(error)
+                if error.kind() == &ErrorKind::Corrupt && self.on_damage != OnDamage::Refuse =>
+            {
+                Ok(Found::Damaged(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps what is left of damaged manifests under another name. They stay in their places until they are written over: a directory
+    /// without one is nobody's.
+    fn copy_damaged_aside(&self, found: &[Found], warnings: &mut Vec<String>) -> Result<()> {
+        for (dir, found) in self.all.iter().zip(found) {
+            let Found::Damaged(error) = found else { continue };
+            let path = dir.join(names::MANIFEST);
+            let aside = dir.join(names::damaged(names::MANIFEST, 0));
+            read_all(self.vfs, &path, MANIFEST_FILE_BYTES_MAX)
+                .and_then(|bytes| self.vfs.replace(&aside, &bytes))
+                .map_err(|error| Error::io("cannot copy the damaged manifest", &path, error))?;
+            warnings.push(format!(
+                "{error}; it was made again, and what was left of it is {}",
+                aside.display()
+            ));
+        }
+        Ok(())
     }
 
     fn any_segment(&self) -> Result<bool> {
@@ -202,7 +261,19 @@ impl Identity<'_> {
         Ok(false)
     }
 
-    fn refuse_segments_without_manifest(&self) -> Result<()> {
+    /// With no manifest to read, segments are somebody's. But where one directory is all there is, and its manifest is there and
+    /// damaged, there is no doubt whose.
+    fn refuse_segments_without_manifest(&self, found: &[Found]) -> Result<()> {
+        if let [Found::Damaged(_)] = found {
+            return Ok(());
+        }
+        let damaged = found.iter().find_map(|found| match found {
+            Found::Damaged(error) => Some(error.clone()),
+            Found::Nothing | Found::Manifest(_) => None,
+        });
+        if let Some(error) = damaged {
+            return Err(error);
+        }
         if self.any_segment()? {
             let what = "there are segments but no manifest: the directory's identity is lost, and it is not overwritten";
             return Err(Error::new(ErrorKind::NotAChannel, what).in_file(self.home));
@@ -210,12 +281,7 @@ impl Identity<'_> {
         Ok(())
     }
 
-    fn write(
-        &self,
-        log_id: [u8; 16],
-        created_ms: u64,
-        found: &[Option<Manifest>],
-    ) -> Result<[u8; 16]> {
+    fn write(&self, log_id: [u8; 16], created_ms: u64, found: &[Found]) -> Result<[u8; 16]> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let data_dirs: Vec<String> = self.data.iter().map(|dir| text(dir)).collect();
         let (homes, others): (Vec<_>, Vec<_>) =
@@ -233,7 +299,7 @@ impl Identity<'_> {
                 home: text(self.home),
                 data_dirs: data_dirs.clone(),
             };
-            if old.as_ref() != Some(&manifest) {
+            if old.manifest() != Some(&manifest) {
                 let path = dir.join(names::MANIFEST);
                 let bytes = manifest_to_bytes(&manifest)?;
                 self.vfs
@@ -252,7 +318,7 @@ mod tests {
 
     fn claim(home: &Path, data: &[&Path]) -> Result<Directories> {
         let data: Vec<PathBuf> = data.iter().map(|dir| dir.to_path_buf()).collect();
-        Directories::claim(Arc::new(StdVfs::default()), home, &data)
+        Directories::claim(Arc::new(StdVfs::default()), home, &data, OnDamage::Quarantine)
     }
 
     #[test]
@@ -298,6 +364,30 @@ mod tests {
         let id = claim(&home, &[&one]).unwrap().log_id;
         std::fs::remove_dir_all(&home).unwrap();
         assert_eq!(claim(&home, &[&one]).unwrap().log_id, id);
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_made_again_where_there_is_no_doubt() {
+        let root = tempfile::tempdir().unwrap();
+        let (home, one, two) =
+            (root.path().join("home"), root.path().join("one"), root.path().join("two"));
+        let id = claim(&home, &[&one, &two]).unwrap().log_id;
+        std::fs::write(two.join("seg-1"), b"x").unwrap();
+        for dir in [&home, &one, &two] {
+            std::fs::write(dir.join(names::MANIFEST), b"not one").unwrap();
+            let again = claim(&home, &[&one, &two]).unwrap();
+            assert_eq!(again.log_id, id);
+            assert_eq!(again.warnings.len(), 1, "{:?}", again.warnings);
+            assert_eq!(std::fs::read(dir.join("manifest.damage-0")).unwrap(), b"not one");
+        }
+        std::fs::write(one.join(names::MANIFEST), b"not one").unwrap();
+        let exchanged = claim(&home, &[&two, &one]).err().unwrap();
+        assert_eq!(exchanged.kind(), &ErrorKind::NotAChannel);
+        for dir in [&home, &one, &two] {
+            std::fs::write(dir.join(names::MANIFEST), b"not one").unwrap();
+        }
+        let nobody = claim(&home, &[&one, &two]).err().unwrap();
+        assert_eq!(nobody.kind(), &ErrorKind::Corrupt, "nobody is left to say whose they are");
     }
 
     #[test]

@@ -499,7 +499,7 @@ impl Log {
         let at = cursor.next;
         let missing = cursor.expected.unwrap_or_default();
         let here = neighbourhood(&self.segments.lock(), at.segment);
-        let mut found = None;
+        let (mut found, mut held) = (None, None);
         let mut path = error.file().map(std::path::Path::to_path_buf).unwrap_or_default();
         let mut successor = self.segments.lock().after(at.segment).cloned();
         if let Some(Neighbourhood { segment, next, void_above }) = here {
@@ -509,6 +509,7 @@ impl Log {
                 Found::BrokenBody(header) => Some(header),
                 _ => None,
             };
+            held = broken.map(|header| header.first_item);
             let behind =
                 scan::sound_behind(&mut reader, at.offset, broken.as_ref(), missing, void_above)?;
             found = behind.map(|(offset, header)| {
@@ -522,7 +523,7 @@ impl Log {
             let header = next.header;
             (recover::first_frame_of(header.id), header.first_lsn, header.first_item)
         }));
-        let first = cursor.next_item.or(found.map(|(.., item)| item)).unwrap_or_default();
+        let first = cursor.next_item.or(held).or(found.map(|(.., item)| item)).unwrap_or_default();
         let damage = Quarantined {
             id: 0,
             found_ms: vfs.wall_ms(),

@@ -50,14 +50,16 @@ pub(crate) fn damage_bytes(id: u64) -> String {
     format!("{id}{DAMAGE_BYTES_SUFFIX}")
 }
 
-/// The name of a segment that cannot be read at all, so that its place in the order is free.
-pub(crate) fn damaged_segment(id: SegmentId, damage: u64) -> String {
-    format!("{}{DAMAGE_RECORD_SUFFIX}-{damage}", segment(id))
+/// The name that a file gets which cannot be read at all, so that its own is free.
+pub(crate) fn damaged(name: &str, damage: u64) -> String {
+    format!("{name}{DAMAGE_RECORD_SUFFIX}-{damage}")
 }
 
-/// What the name of a damaged segment begins with, whose name was `segment`.
-pub(crate) fn damaged_prefix(segment: &str) -> String {
-    format!("{segment}{DAMAGE_RECORD_SUFFIX}-")
+/// The name that a file had before it got that of a [`damaged`] one.
+pub(crate) fn undamaged(name: &str) -> Option<&str> {
+    let (name, damage) = name.rsplit_once('-')?;
+    number(damage)?;
+    name.strip_suffix(DAMAGE_RECORD_SUFFIX)
 }
 
 pub(crate) fn is_damage_record(name: &str) -> bool {

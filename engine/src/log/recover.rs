@@ -362,7 +362,7 @@ fn put_aside(
     }
     for file in files.iter().filter(|file| file.state == FileState::Unreadable) {
         let Some(record) = quarantine.of(start_of(file.segment)) else { continue };
-        let name = super::names::damaged_segment(file.segment, record.id);
+        let name = super::names::damaged(&super::names::segment(file.segment), record.id);
         if let Err(error) = vfs.retire(&file.path, &file.path.with_file_name(name)) {
             warnings.push(format!("{} could not be renamed: {error}", file.path.display()));
         }

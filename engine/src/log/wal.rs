@@ -154,7 +154,7 @@ impl Wal {
         mut replay: impl FnMut(Lsn, u8, &[u8]) -> Result<()>,
     ) -> Result<Self> {
         options.validate()?;
-        let dirs = Directories::claim(vfs, dir, &[])?;
+        let dirs = Directories::claim(vfs, dir, &[], options.on_damage)?;
         let mut warnings = Vec::new();
         let quarantine =
             Quarantine::read(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
