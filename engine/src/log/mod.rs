@@ -582,8 +582,7 @@ impl Log {
     pub(crate) fn cursor_for(&self, seq: EventSeq, hint: FramePtr) -> Result<Cursor> {
         let here = neighbourhood(&self.segments.lock(), hint.segment);
         if let Some(here) = here
-            && let Some(header) =
-                SegmentReader::open_for_one(&*self.dirs.vfs, &here.segment)?.header(hint.offset)?
+            && let Some(header) = self.header_at(&here.segment, hint.offset)?
             && header.first_item <= seq
             && here.void_above.is_none_or(|cut| header.lsn <= cut)
         {
@@ -596,6 +595,14 @@ impl Log {
             Error::corrupt(format!("the segment of event {seq} is gone, though it is owed"))
         })?;
         Ok(Cursor::at(recover::first_frame_of(segment.header.id)))
+    }
+
+    /// The header at `offset` of `segment`; `None` also if the segment is removed meanwhile.
+    fn header_at(&self, segment: &Segment, offset: u64) -> Result<Option<FrameHeader>> {
+        let header = SegmentReader::open_for_one(&*self.dirs.vfs, segment)
+            .and_then(|mut reader| reader.header(offset));
+        let removed = || self.segments.lock().get(segment.header.id).is_none();
+        header.or_else(|error| if removed() { Ok(None) } else { Err(error) })
     }
 
     /// The segment that item `seq` lies in.
