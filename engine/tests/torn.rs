@@ -107,6 +107,9 @@ fn checkpoint_files(world: &SimVfs) -> Vec<PathBuf> {
     world.paths().into_iter().filter(|path| is(path, "checkpoint-")).collect()
 }
 
+/// What came of a damage, which it was, and by which row of the verdict table.
+type Case = (Outcome, String, String);
+
 /// What an open made of the damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
@@ -118,32 +121,35 @@ enum Outcome {
 }
 
 fn outcome(world: &SimVfs, file: &Path, history: &[Owed], what: &str) -> Outcome {
+    judged(world, file, history, what).0
+}
+
+/// As [`outcome`], with what the error begins with: the letter of the verdict table.
+fn judged(world: &SimVfs, file: &Path, history: &[Owed], what: &str) -> (Outcome, String) {
     let names_it = |error: &fchannel::Error| {
         assert_eq!(error.kind(), &ErrorKind::Corrupt, "{what}: {error:?}");
         assert!(error.to_string().contains(HOME), "{what}: no place in: {error}");
+        let letter = error.what().split(':').next().filter(|letter| letter.starts_with('@'));
+        letter.unwrap_or("@F").to_owned()
     };
     let channel = match open(world) {
         Ok(channel) => channel,
         Err(error) => {
-            names_it(&error);
-            return Outcome::Refused;
+            return (Outcome::Refused, names_it(&error));
         }
     };
     match look(&channel) {
-        Err(error) => {
-            names_it(&error);
-            Outcome::FailsWhenRead
-        }
+        Err(error) => (Outcome::FailsWhenRead, names_it(&error)),
         Ok(found) => match history.iter().rev().position(|owed| *owed == found) {
-            Some(0) => Outcome::Right,
-            Some(early) => Outcome::Ends(early),
+            Some(0) => (Outcome::Right, "harmless".to_owned()),
+            Some(early) => (Outcome::Ends(early), "@B".to_owned()),
             None => panic!("{what} in {file:?}: found what was never owed"),
         },
     }
 }
 
 /// Damages each file of `files` in each way, and counts what came of it.
-fn damage_all(world: &SimVfs, files: &[PathBuf], history: &[Owed]) -> Vec<(Outcome, String)> {
+fn damage_all(world: &SimVfs, files: &[PathBuf], history: &[Owed]) -> Vec<Case> {
     let bits = env("FCHANNEL_BITS").unwrap_or(1);
     let mut outcomes = Vec::new();
     for file in files {
@@ -155,8 +161,8 @@ fn damage_all(world: &SimVfs, files: &[PathBuf], history: &[Owed]) -> Vec<(Outco
             let mut damage = |what: String, damaged: Vec<u8>| {
                 let copy = world.copy();
                 copy.set_content(file, damaged);
-                let outcome = outcome(&copy, file, history, &what);
-                outcomes.push((outcome, format!("{what} of {}", file.display())));
+                let (outcome, verdict) = judged(&copy, file, history, &what);
+                outcomes.push((outcome, format!("{what} of {}", file.display()), verdict));
             };
             damage(format!("cut at {at}"), bytes[..at].to_vec());
             for bit in 0..bits {
@@ -169,12 +175,29 @@ fn damage_all(world: &SimVfs, files: &[PathBuf], history: &[Owed]) -> Vec<(Outco
     outcomes
 }
 
-fn count(outcomes: &[(Outcome, String)], outcome: Outcome) -> usize {
-    outcomes.iter().filter(|(found, _)| *found == outcome).count()
+/// Says for `cargo x torn` what came of `cases`: so many of each kind.
+fn tell<'a>(test: &str, cases: impl Iterator<Item = (&'a str, String)>) {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for (what, outcome) in cases {
+        let way = if what.starts_with("cut") { "cuts" } else { "flips" };
+        *counts.entry(way.to_owned()).or_default() += 1;
+        *counts.entry(outcome).or_default() += 1;
+    }
+    let counts: Vec<String> =
+        counts.iter().map(|(kind, count)| format!("{kind}={count}")).collect();
+    println!("torn: {test} {}", counts.join(" "));
 }
 
-fn ends_early(outcomes: &[(Outcome, String)]) -> impl Iterator<Item = &(Outcome, String)> {
-    outcomes.iter().filter(|(outcome, _)| matches!(outcome, Outcome::Ends(_)))
+fn tell_outcomes(test: &str, outcomes: &[Case]) {
+    tell(test, outcomes.iter().map(|(_, what, verdict)| (what.as_str(), verdict.clone())));
+}
+
+fn count(outcomes: &[Case], outcome: Outcome) -> usize {
+    outcomes.iter().filter(|(found, ..)| *found == outcome).count()
+}
+
+fn ends_early(outcomes: &[Case]) -> impl Iterator<Item = &Case> {
+    outcomes.iter().filter(|(outcome, ..)| matches!(outcome, Outcome::Ends(_)))
 }
 
 #[test]
@@ -184,8 +207,9 @@ fn a_log_that_was_closed_loses_nothing_in_silence() {
         let segments = segment_files(&world);
         assert_eq!(segments.len(), 3);
         let outcomes = damage_all(&world, &segments, &history);
+        tell_outcomes("closed", &outcomes);
         // A cut of the newest segment takes the witnesses too: what is left is the log of a process killed earlier. All else is told.
-        for (outcome, what) in ends_early(&outcomes) {
+        for (outcome, what, _) in ends_early(&outcomes) {
             assert!(what.starts_with("cut") && what.ends_with("seg-3"), "{outcome:?}: {what}");
         }
         assert!(count(&outcomes, Outcome::Refused) > 1_000, "damage is seen");
@@ -201,8 +225,9 @@ fn a_log_that_was_killed_may_lose_its_last_group_and_nothing_else() {
     for checkpoints in [false, true] {
         let (world, history) = small_log(End::Kill, checkpoints);
         let outcomes = damage_all(&world, &segment_files(&world), &history);
+        tell_outcomes("killed", &outcomes);
         let mut last_group = 0;
-        for (outcome, what) in ends_early(&outcomes) {
+        for (outcome, what, _) in ends_early(&outcomes) {
             assert!(what.ends_with("seg-3"), "{outcome:?}: {what}");
             assert!(what.starts_with("cut") || *outcome == Outcome::Ends(1), "{outcome:?}: {what}");
             last_group += usize::from(!what.starts_with("cut"));
@@ -217,7 +242,7 @@ fn damage_to_checkpoints_never_loses_anything() {
     let (world, history) = small_log(End::Kill, true);
     let files = checkpoint_files(&world);
     assert!(!files.is_empty());
-    for (outcome, what) in damage_all(&world, &files, &history) {
+    for (outcome, what, _) in damage_all(&world, &files, &history) {
         assert_eq!(outcome, Outcome::Right, "{what}");
     }
 }
@@ -226,7 +251,7 @@ fn damage_to_checkpoints_never_loses_anything() {
 fn a_damaged_manifest_refuses_the_open() {
     let (world, history) = small_log(End::Close, true);
     let manifest = Path::new(HOME).join("manifest");
-    for (outcome, what) in damage_all(&world, &[manifest], &history) {
+    for (outcome, what, _) in damage_all(&world, &[manifest], &history) {
         assert_eq!(outcome, Outcome::Refused, "{what}");
     }
 }
@@ -386,6 +411,7 @@ fn a_channel_goes_on_around_any_damage_and_names_what_is_lost() {
         for checkpoints in [false, true] {
             let (world, history) = small_log(end, checkpoints);
             let (mut cases, mut lost, mut doubled) = (0, 0, 0);
+            let mut told = Vec::new();
             for file in segment_files(&world) {
                 let bytes = world.content(&file).unwrap();
                 let newest = file.ends_with("seg-3");
@@ -410,9 +436,16 @@ fn a_channel_goes_on_around_any_damage_and_names_what_is_lost() {
                             cut || gone <= 3,
                             "{what}: a flip costs a frame, not {gone} events"
                         );
+                        let outcome = match (gone, twice) {
+                            (0, 0) => "nothing-lost",
+                            (0, _) => "some-twice",
+                            _ => "some-lost-and-named",
+                        };
+                        told.push((what, outcome.to_owned()));
                     }
                 }
             }
+            tell("set-aside", told.iter().map(|(what, outcome)| (what.as_str(), outcome.clone())));
             let (some, few) = (5_000 / stride, 100 / stride);
             assert!(cases > some && lost > few && doubled > few, "{cases} {lost} {doubled}");
         }

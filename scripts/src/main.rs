@@ -8,6 +8,7 @@ mod latency;
 mod restart;
 mod shell;
 mod tidy;
+mod torn;
 mod weblog;
 
 use shell::{Answer, Arguments};
@@ -50,6 +51,11 @@ const TASKS: &[Task] = &[
         name: "kill9",
         does: "the engine killed --rounds N times while it puts and takes",
         run: kill9::run,
+    },
+    Task {
+        name: "torn",
+        does: "a small log cut at each length, each bit flipped, and what came of it; --quick",
+        run: torn::run,
     },
     Task {
         name: "weblog",

@@ -55,10 +55,10 @@ impl SegmentHeader {
         let (sealed, crc) = bytes.split_at(SEGMENT_HEADER_LEN - 4);
         let mut fields = Fields::new(sealed);
         if fields.bytes(MAGIC.len()) != Some(MAGIC) {
-            return Err(Error::corrupt("the segment header has no magic"));
+            return Err(Error::corrupt("@J: the segment header has no magic"));
         }
         if Fields::new(crc).u32() != Some(crc32(&[sealed])) {
-            return Err(Error::corrupt("the checksum of the segment header is wrong"));
+            return Err(Error::corrupt("@J: the checksum of the segment header is wrong"));
         }
         let header = Self::decode_sealed(fields).ok_or_else(|| {
             Error::new(ErrorKind::NewerFormat, "the segment was written by a newer release")
@@ -66,7 +66,7 @@ impl SegmentHeader {
         let Self { id, first_lsn, cut_lsn, first_item, .. } = header;
         let numbers = [id.get(), first_lsn.get(), cut_lsn.get(), first_item.get()];
         if numbers.iter().any(|number| *number >= BEYOND_ANY_LOG) {
-            return Err(Error::corrupt("the segment header counts further than any log"));
+            return Err(Error::corrupt("@J: the segment header counts further than any log"));
         }
         Ok(header)
     }

@@ -37,11 +37,11 @@ pub enum Verdict {
 pub enum Consequence {
     /// The log opens; nothing that was acknowledged is missing.
     Opens,
-    /// Acknowledged bytes are damaged: the open is refused, and the error names the place.
+    /// Acknowledged bytes are damaged: the open goes around them, or is refused, as `on_damage` says; either names the place.
     Damage,
     /// The open is refused whatever the policy.
     Refuses,
-    /// Not seen at open: the read of that place fails, and `inspect verify` names it.
+    /// Not seen at open: who reads that place goes around it, or fails, as `on_damage` says, and `inspect verify` names it.
     FailsWhenRead,
 }
 
