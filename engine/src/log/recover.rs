@@ -9,7 +9,7 @@ use super::{
     reader::{Found, SegmentReader},
     scan::{Scan, Start, scan},
     segments::{
-        Listing, Segment, Segments, Spares, create_segment, directory_holding, directory_of,
+        Blocks, Listing, Segment, Segments, Spares, create_segment, directory_holding, directory_of,
     },
     verdict::Verdict,
     writer::{Writer, append_frame, segment_head},
@@ -113,7 +113,8 @@ pub(crate) fn open(
     let mut spares = Spares::new(spares, spare_number);
     let header = next_header(&dirs, &segments, &scan, next_item);
     let (head, frames) = head_of(&header, &scan, apply.image(), dirs.vfs.wall_ms());
-    let (segment, file) = create_segment(&dirs, &mut spares, &header, &head, true)?;
+    let (segment, file, on_reserve) =
+        create_segment(&dirs, &mut spares, &header, &head, Blocks::OrLast)?;
     for frame in &frames {
         next_item = frame.header.next_item();
         replay(frame)?;
@@ -152,7 +153,9 @@ pub(crate) fn open(
         last_kind: frames.last().map_or(Kind::IMAGE, |frame| frame.header.kind),
         free_space: None,
     };
-    Ok((Arc::new(Log::new(dirs, options, apply, segments, spares, writer)), report))
+    let log = Log::new(dirs, options, apply, segments, spares, writer);
+    log.set_on_reserve(on_reserve);
+    Ok((Arc::new(log), report))
 }
 
 /// The newest image that its owner can read: checkpoints first, then the heads of segments, then nothing at all. `restore` is
