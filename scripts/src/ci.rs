@@ -3,9 +3,9 @@
 //! Every step runs, whatever became of those before it. What is left out is said, with the reason.
 
 use crate::{
-    kill9, restart,
+    restart,
     shell::{Answer, Arguments, cargo, exists, must, output_of, root},
-    tidy, weblog,
+    tidy, torture, weblog,
 };
 use std::{
     fs,
@@ -34,7 +34,7 @@ const STEPS: [Step; 10] = [
     ("config-doc", config_doc),
     ("deny", deny),
     ("bench", bench),
-    ("kill9", || done(kill9::run(&words(&[])))),
+    ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
     ("restart", || done(restart::run(&words(&[])))),
     ("weblog", || done(weblog::run(&words(&[])))),
 ];

@@ -3,12 +3,12 @@
 mod bench;
 mod chance;
 mod ci;
-mod kill9;
 mod latency;
 mod restart;
 mod shell;
 mod tidy;
 mod torn;
+mod torture;
 mod weblog;
 
 use shell::{Answer, Arguments};
@@ -50,7 +50,17 @@ const TASKS: &[Task] = &[
     Task {
         name: "kill9",
         does: "the engine killed --rounds N times while it puts and takes",
-        run: kill9::run,
+        run: |arguments| torture::run("kill9", arguments),
+    },
+    Task {
+        name: "powercut",
+        does: "the same on a disk of ours whose power is cut, --rounds N times; --plant BUG must be caught",
+        run: |arguments| torture::run("powercut", arguments),
+    },
+    Task {
+        name: "diskfull",
+        does: "full disks: ext4, xfs, btrfs on loop devices; the engine and the agent; needs root",
+        run: |arguments| torture::run("diskfull", arguments),
     },
     Task {
         name: "torn",

@@ -13,6 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// On a full disk: what is drained is given back soon, and the reserve is made anew as soon as there is room.
+const SHORT_OF_SPACE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How the thread is told.
 #[derive(Default)]
 pub(crate) struct Signal {
@@ -33,9 +36,14 @@ impl Signal {
     pub(crate) fn count(&self, bytes: u64, bytes_max: u64) {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before < bytes_max && before + bytes >= bytes_max {
-            self.state.lock().checkpoint = true;
-            self.told.notify_one();
+            self.call();
         }
+    }
+
+    /// Calls for a checkpoint.
+    pub(crate) fn call(&self) {
+        self.state.lock().checkpoint = true;
+        self.told.notify_one();
     }
 
     pub(crate) fn reset(&self) {
@@ -69,7 +77,10 @@ impl Signal {
 pub(crate) fn run(shared: &Arc<Shared>) {
     report(shared.log.make_reserves(), "the reserve for a full disk");
     let interval = Duration::from_millis(shared.options.checkpoint_interval_ms);
-    while shared.signal.wait(interval) {
+    let interval = || {
+        if shared.log.is_on_reserve() { interval.min(SHORT_OF_SPACE_INTERVAL) } else { interval }
+    };
+    while shared.signal.wait(interval()) {
         report(shared.checkpoint().map(drop), "a checkpoint");
         report(shared.log.make_reserves(), "the reserve for a full disk");
     }

@@ -142,6 +142,10 @@ impl Apply for Owner {
         self.capacity.close();
         self.ready.tell_all();
     }
+
+    fn short_of_space(&self) {
+        self.signal.call();
+    }
 }
 
 /// How a channel is doing.

@@ -24,7 +24,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) cut_lsn: Lsn,
     /// The next item (event) when this segment was made: no item in it is lower.
     pub(crate) first_item: EventSeq,
-    /// Counts recoveries; the same in all segments made between two of them, as is `cut_lsn`.
+    /// Counts recoveries, and segments left because their disk was full; the same in all segments made between two of these, as is
+    /// `cut_lsn`.
     pub(crate) epoch: u32,
 }
 

@@ -49,7 +49,9 @@ pub trait File: Send + ::std::marker::Sync {
     /// combination, unless `sync` or a later [`sync`](Self::sync) succeeded.
     ///
     /// # Errors
-    /// After any error, a failed sync included, the bytes may be durable or not: the file is suspect for good.
+    /// `StorageFull` or `QuotaExceeded`: there was no room for all of it. Some of it may be there; what was written before is as it was.
+    /// Only the write answers so, never its sync. After any other error, a failed sync included, the bytes may be durable or not: the
+    /// file is suspect for good.
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], sync: Sync) -> io::Result<()>;
 
     /// Makes all that was written before this call durable.

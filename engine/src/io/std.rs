@@ -48,12 +48,22 @@ impl File for StdFile {
         write_all_vectored(&self.0, offset, bufs)?;
         match sync {
             Sync::No => Ok(()),
-            Sync::Data => self.0.sync_data(),
+            Sync::Data => self.0.sync_data().map_err(not_for_want_of_room),
         }
     }
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+/// The write found room: its sync must not look like a write that found none, behind which a log may go on.
+fn not_for_want_of_room(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            io::Error::other(format!("its sync: {error}"))
+        }
+        _ => error,
     }
 }
 
@@ -150,7 +160,7 @@ impl Vfs for StdVfs {
                 pid: std::fs::File::open(path).ok().and_then(|file| pid_in(&file)),
             });
         }
-        let mut file =
+        let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let flock = fs2::FileExt::try_lock_exclusive(&file);
         let taken = match flock {
@@ -161,8 +171,10 @@ impl Vfs for StdVfs {
         if !taken {
             return Ok(LockAttempt::Held { pid: pid_in(&file) });
         }
-        file.set_len(0)?;
-        write!(file, "{}", std::process::id())?;
+        // Over the old one, and then cut: a full disk has no room for what had room a moment ago. The pid is for people; without it
+        // the lock is as good.
+        let pid = std::process::id().to_string();
+        drop(file.write_all_at(pid.as_bytes(), 0).and_then(|()| file.set_len(pid.len() as u64)));
         Ok(LockAttempt::Taken(Box::new((directory, file))))
     }
 

@@ -46,7 +46,10 @@ use group::Group;
 use segments::{RESERVE_BYTES, Spares, directory_holding};
 use std::{
     cell::Cell,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -83,6 +86,8 @@ pub(crate) trait Apply: Send + std::marker::Sync {
     fn image(&self) -> Vec<u8>;
     /// The log has stopped itself: no frame will come any more, and who waits for one must hear of it.
     fn stopped(&self) {}
+    /// The log goes on in the reserve for a full disk: what can be given back should be, soon.
+    fn short_of_space(&self) {}
 }
 
 /// What lay in segments that are gone.
@@ -110,6 +115,8 @@ pub(crate) struct Log {
     /// Behind the last frame that may be read.
     end: Mutex<FramePtr>,
     poison: OnceLock<Error>,
+    /// The active segment was made over a reserve, since the disk is full: only what drains it may use that up.
+    on_reserve: AtomicBool,
     counters: Counters,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -139,6 +146,7 @@ impl Log {
             tail: Mutex::new(tail),
             end: Mutex::new(end),
             poison: OnceLock::new(),
+            on_reserve: AtomicBool::new(false),
             counters: Counters::default(),
             committer: Mutex::new(None),
         }
@@ -378,36 +386,53 @@ impl Log {
         removed.map_err(|error| Error::io("cannot remove a spent segment", &segment.path, error))
     }
 
-    /// Makes the reserve that an open, or takes, need on a full disk. A disk that is full already is no error.
+    /// Makes the reserves that an open, and takes, need on a full disk. A disk that is full already is no error.
     ///
     /// # Errors
     /// `Io`.
     pub(crate) fn make_reserves(&self) -> Result<()> {
         for dir in 0..self.dirs.data.len() {
-            let path = {
-                let mut spares = self.spares.lock();
-                if spares.wants_reserve(dir) { spares.next_name(&self.dirs, dir) } else { None }
-            };
-            let Some(path) = path else { continue };
-            let bytes = RESERVE_BYTES.min(self.options.segment_bytes_max);
-            // On a disk that is nearly full the reserve would take the room of the takes that are to drain it.
-            let wanted = bytes.saturating_mul(2).max(self.options.free_space_min_bytes);
-            let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);
-            if self.dirs.vfs.free_bytes(home).is_ok_and(|free| free < wanted) {
-                continue;
-            }
-            match self
-                .dirs
-                .vfs
-                .reserve(&path, bytes)
-                .map_err(|error| Error::io("cannot make the reserve", &path, error))
-            {
-                Ok(()) => self.spares.lock().keep(dir, path),
-                Err(error) if error.kind() == &ErrorKind::DiskFull => {}
-                Err(error) => return Err(error),
-            }
+            while self.make_reserve(dir)? {}
         }
         Ok(())
+    }
+
+    /// Makes one in `dir`; false if it needs none, or there is no room.
+    fn make_reserve(&self, dir: usize) -> Result<bool> {
+        let path = {
+            let mut spares = self.spares.lock();
+            if spares.wants_reserve(dir) { spares.next_name(&self.dirs, dir) } else { None }
+        };
+        let Some(path) = path else { return Ok(false) };
+        let bytes = RESERVE_BYTES.min(self.options.segment_bytes_max);
+        // On a disk that is nearly full the reserve would take the room of the takes that are to drain it.
+        let wanted = bytes.saturating_mul(2).max(self.options.free_space_min_bytes);
+        let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);
+        if self.dirs.vfs.free_bytes(home).is_ok_and(|free| free < wanted) {
+            return Ok(false);
+        }
+        let made = self.dirs.vfs.reserve(&path, bytes);
+        match made.map_err(|error| Error::io("cannot make the reserve", &path, error)) {
+            Ok(()) => {
+                self.spares.lock().keep(dir, path);
+                Ok(true)
+            }
+            Err(error) if error.kind() == &ErrorKind::DiskFull => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the active segment was made over a reserve, and its directory has no other.
+    pub(crate) fn is_on_reserve(&self) -> bool {
+        self.on_reserve.load(Ordering::Acquire)
+    }
+
+    /// Notes what the active segment was made of.
+    fn set_on_reserve(&self, on_reserve: bool) {
+        self.on_reserve.store(on_reserve, Ordering::Release);
+        if on_reserve {
+            self.apply.short_of_space();
+        }
     }
 
     /// The frame at `ptr`: from memory if it is recent, else from its segment.

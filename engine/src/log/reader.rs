@@ -226,8 +226,9 @@ pub(crate) struct Cursor {
 /// A segment that a cursor reads.
 struct OpenSegment {
     reader: SegmentReader,
-    /// Frames above are void. It cannot change while the log is open: only recovery declares frames void.
+    /// Frames above are void, as of when the log ended in this segment: a writer that leaves a full one makes what it left there void.
     void_above: Option<Lsn>,
+    as_of: SegmentId,
 }
 
 impl Cursor {
@@ -256,11 +257,16 @@ impl Cursor {
     fn open(
         &mut self,
         vfs: &dyn Vfs,
+        newest: SegmentId,
         look_up: impl Fn(SegmentId) -> Option<Neighbourhood>,
     ) -> Result<&mut OpenSegment> {
         let id = self.next.segment;
         let open = match self.reader.take().filter(|open| open.reader.id() == id) {
-            Some(open) => open,
+            Some(open) if open.as_of == newest => open,
+            Some(OpenSegment { reader, .. }) => {
+                let here = look_up(id).ok_or_else(|| gone(id))?;
+                OpenSegment { reader, void_above: here.void_above, as_of: newest }
+            }
             None => {
                 let here = look_up(id).ok_or_else(|| gone(id))?;
                 if self.next.offset == SEGMENT_HEADER_LEN as u64 {
@@ -268,7 +274,7 @@ impl Cursor {
                     self.next_item.get_or_insert(here.segment.header.first_item);
                 }
                 let reader = SegmentReader::open(vfs, &here.segment)?;
-                OpenSegment { reader, void_above: here.void_above }
+                OpenSegment { reader, void_above: here.void_above, as_of: newest }
             }
         };
         Ok(self.reader.insert(open))
@@ -317,7 +323,7 @@ pub(crate) fn next_frame(
 ) -> Result<Step> {
     while cursor.next < until {
         let FramePtr { segment, offset } = cursor.next;
-        let OpenSegment { reader, void_above } = cursor.open(vfs, &look_up)?;
+        let OpenSegment { reader, void_above, .. } = cursor.open(vfs, until.segment, &look_up)?;
         reader.limit_to(until);
         let (found, void_above) = (reader.frame(offset)?, *void_above);
         match found {

@@ -10,7 +10,7 @@ use super::{
     reader::{Found, SegmentReader},
     scan::{Damage, Scan, Start, Visit, scan},
     segments::{
-        FileDamage, FileState, Listing, Segment, Segments, Spares, create_segment,
+        Blocks, FileDamage, FileState, Listing, Segment, Segments, Spares, create_segment,
         directory_holding, directory_of, start_of,
     },
     verdict::Verdict,
@@ -164,7 +164,8 @@ pub(crate) fn open(
     let spares = if repair { vec![Vec::new(); spares.len()] } else { spares };
     let mut spares = Spares::new(spares, spare_number);
     let (head, frames) = head_of(&header, &scan, apply.image(), dirs.vfs.wall_ms());
-    let (segment, file) = create_segment(&dirs, &mut spares, &header, &head, true)?;
+    let (segment, file, on_reserve) =
+        create_segment(&dirs, &mut spares, &header, &head, Blocks::OrLast)?;
     for frame in &frames {
         next_item = frame.header.next_item();
         replay(frame)?;
@@ -207,6 +208,7 @@ pub(crate) fn open(
         free_space: None,
     };
     let log = Log::new(dirs, options, apply, segments, spares, quarantine, writer);
+    log.set_on_reserve(on_reserve);
     Ok((Arc::new(log), report))
 }
 

@@ -344,10 +344,25 @@ pub(crate) struct Spares {
     next_number: u64,
 }
 
-/// How many retired segments a directory keeps to write the next ones over; the reserve is one of them.
-const SPARES_MAX: usize = 2;
-/// The size of the reserve: room for the head that an open needs, and for the takes that drain a full disk.
+/// How many spares a directory holds back for a full disk: one to go on in, and one for an open, which needs a segment too.
+const RESERVES: usize = 2;
+/// How many retired segments a directory keeps to write the next ones over; the reserves are among them.
+const SPARES_MAX: usize = RESERVES + 1;
+/// The size of a reserve: room for the head that an open needs, and for the takes that drain a full disk.
 pub(crate) const RESERVE_BYTES: u64 = 16 << 20;
+
+/// What a segment may be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocks {
+    /// A spare beyond the reserves, else a new file.
+    Free,
+    /// The same; on a full disk the reserve of those who drain it.
+    OrReserve,
+    /// The disk is full, and a new file would have no room: a spare, all but the last.
+    Reserve,
+    /// As [`Free`](Self::Free); on a full disk any spare: for an open.
+    OrLast,
+}
 
 impl Spares {
     pub(crate) fn new(by_dir: Vec<Vec<PathBuf>>, highest_number: u64) -> Self {
@@ -360,15 +375,14 @@ impl Spares {
         Some(dirs.data.get(dir)?.join(name))
     }
 
-    /// A spare of `dir` to write over. The last one is the reserve: only a full disk may have it.
-    pub(crate) fn donor(&mut self, dir: usize, disk_is_full: bool) -> Option<PathBuf> {
-        let spares = self.by_dir.get_mut(dir)?;
-        if spares.len() > 1 || disk_is_full { spares.pop() } else { None }
+    /// A spare of `dir` to write over, if more than `kept` are there.
+    fn donor(&mut self, dir: usize, kept: usize) -> Option<PathBuf> {
+        self.by_dir.get_mut(dir).filter(|spares| spares.len() > kept)?.pop()
     }
 
-    /// True if `dir` has no reserve.
+    /// True if `dir` has less than its reserves.
     pub(crate) fn wants_reserve(&self, dir: usize) -> bool {
-        self.by_dir.get(dir).is_some_and(Vec::is_empty)
+        self.by_dir.get(dir).is_some_and(|spares| spares.len() < RESERVES)
     }
 
     /// The next name for a spare in `dir`; to be given to [`keep`](Self::keep) once the file is there.
@@ -394,7 +408,7 @@ pub(crate) fn directory_holding(dirs: &Directories, segment: &Segment) -> Option
     dirs.data.iter().position(|dir| segment.path.parent() == Some(dir))
 }
 
-/// Makes the segment of `header` in its directory, over a spare if one can be had.
+/// Makes the segment of `header` in its directory, of such blocks. True: they are a reserve's, since the disk is full.
 ///
 /// # Errors
 /// `DiskFull` leaves nothing behind. `Io`: the segment may be there or not.
@@ -403,22 +417,30 @@ pub(crate) fn create_segment(
     spares: &mut Spares,
     header: &SegmentHeader,
     head: &[u8],
-    may_use_reserve: bool,
-) -> Result<(Segment, Arc<dyn File>)> {
+    blocks: Blocks,
+) -> Result<(Segment, Arc<dyn File>, bool)> {
     let dir = directory_of(dirs, header.id);
     let path = dirs.data.get(dir).unwrap_or(&dirs.home).join(names::segment(header.id));
-    let full = |error: &Error| error.kind() == &ErrorKind::DiskFull;
     let create = |donor: Option<PathBuf>| {
         dirs.vfs
             .create(&path, head, donor.as_deref())
             .map_err(|error| Error::io("cannot make the segment", &path, error))
     };
-    let file = match create(spares.donor(dir, false)) {
-        Err(error) if full(&error) && may_use_reserve => match spares.donor(dir, true) {
-            Some(reserve) => create(Some(reserve))?,
+    let free = match blocks {
+        Blocks::Reserve => Err(Error::new(ErrorKind::DiskFull, "the disk is full").in_file(&path)),
+        Blocks::Free | Blocks::OrReserve | Blocks::OrLast => create(spares.donor(dir, RESERVES)),
+    };
+    let kept = match blocks {
+        Blocks::Free => usize::MAX,
+        Blocks::Reserve | Blocks::OrReserve => 1,
+        Blocks::OrLast => 0,
+    };
+    let (file, full) = match free {
+        Err(error) if error.kind() == &ErrorKind::DiskFull => match spares.donor(dir, kept) {
+            Some(spare) => (create(Some(spare))?, spares.wants_reserve(dir)),
             None => return Err(error),
         },
-        answer => answer?,
+        answer => (answer?, false),
     };
-    Ok((Segment { path, header: *header }, file))
+    Ok((Segment { path, header: *header }, file, full))
 }

@@ -278,10 +278,13 @@ impl Wal {
         let released = self.log.wait(&slot)?;
         // Under `Interval` it is only written by now, and what it releases must not go before it is durable (rule S1).
         self.log.sync().map_err(CommitError::Unknown)?;
-        match self.log.segment_of_lsn(lsn.min(released.lsn)) {
-            Some(keep) => self.log.retain_from(keep).map(drop).map_err(CommitError::Unknown),
-            None => Ok(()),
+        if let Some(keep) = self.log.segment_of_lsn(lsn.min(released.lsn)) {
+            self.log.retain_from(keep).map_err(CommitError::Unknown)?;
         }
+        if self.log.is_on_reserve() {
+            self.log.make_reserves().map_err(CommitError::Unknown)?;
+        }
+        Ok(())
     }
 
     /// Makes all that is appended durable now: for [`Durability::Interval`](crate::Durability::Interval).

@@ -5,7 +5,7 @@
 use super::{
     Frame, Log,
     group::{Committed, InFlight, Request},
-    segments::create_segment,
+    segments::{Blocks, create_segment, directory_of},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -60,6 +60,14 @@ pub(crate) struct Writer {
     pub(crate) free_space: Option<(Duration, u64)>,
 }
 
+/// What became of a group.
+enum Wrote {
+    /// It is written, applied and answered.
+    All,
+    /// The disk has no room for it. Any part of it may be there, none was applied.
+    NoRoom(Error),
+}
+
 /// The first bytes of a segment: its header, and the image of the state before it.
 pub(crate) fn segment_head(header: &SegmentHeader, owner: Vec<u8>, time_ms: u64) -> Vec<u8> {
     let lsn = header.first_lsn.previous();
@@ -103,8 +111,8 @@ impl Writer {
                 self.rotate_for(log, flight)?;
                 // The next segment may lie on another disk.
                 self.refuse_puts_on_a_full_disk(log, flight);
-            } else {
-                self.write(log, flight, count)?;
+            } else if let Wrote::NoRoom(error) = self.write(log, flight, count)? {
+                self.leave_full_segment(log, flight, &error)?;
             }
         }
         Ok(())
@@ -121,7 +129,7 @@ impl Writer {
         flight.frames().iter().take_while(fits).count()
     }
 
-    fn write(&mut self, log: &Log, flight: &mut InFlight, count: usize) -> Result<()> {
+    fn write(&mut self, log: &Log, flight: &mut InFlight, count: usize) -> Result<Wrote> {
         let time_ms = log.dirs.vfs.wall_ms();
         let sync = match log.options.durability {
             Durability::EachCommit => Sync::Data,
@@ -144,11 +152,15 @@ impl Writer {
         let started = log.dirs.vfs.monotonic();
         self.last_write_at = started;
         let filled = self.write_with_fill(&slices, bytes, sync, log.options.segment_bytes_max);
-        let filled = filled.map_err(|error| {
+        let told = |error| {
             Error::io("cannot write a group of commits", &self.path, error)
                 .at(self.offset)
                 .of_lsn(self.next_lsn)
-        })?;
+        };
+        let filled = match filled.map_err(told)? {
+            Ok(filled) => filled,
+            Err(full) => return Ok(Wrote::NoRoom(told(full))),
+        };
         log.counters.wrote(count as u64, bytes, log.dirs.vfs.monotonic().saturating_sub(started));
         drop(slices);
         let durable = sync == Sync::Data;
@@ -172,36 +184,68 @@ impl Writer {
             self.last_kind = header.kind;
             self.apply_first(log, flight, header, ptr, durable)?;
         }
+        Ok(Wrote::All)
+    }
+
+    /// Goes on behind a segment whose disk has no room for the frames in flight. Some of these may lie at its end, whole even, and a
+    /// restart would take them for commits: so the next segment begins an epoch, as a recovery does, whose cut makes them void. Only
+    /// then are puts refused. What was acknowledged lies below the cut, and was synced without an error (rules W5, H1).
+    fn leave_full_segment(
+        &mut self,
+        log: &Log,
+        flight: &mut InFlight,
+        error: &Error,
+    ) -> Result<()> {
+        // Under `Interval` not all of it is synced yet. An error of this is final.
+        self.sync()?;
+        let (from, to) = (self.header.id, self.header.id.next());
+        let same_disk = directory_of(&log.dirs, from) == directory_of(&log.dirs, to);
+        self.header.epoch = self.header.epoch.saturating_add(1);
+        self.header.cut_lsn = self.durable_lsn;
+        let blocks = if same_disk { Blocks::Reserve } else { Blocks::OrReserve };
+        self.rotate(log, blocks).map_err(|none| match none.kind() {
+            // Without a reserve this is a write that failed, like any other.
+            ErrorKind::DiskFull => error.clone(),
+            _ => none,
+        })?;
+        if log.is_on_reserve() {
+            flight.refuse(error, |request| request.refusable);
+        }
         Ok(())
     }
 
-    /// Writes a group at the end, with the fill behind it if there is to be one; answers how long that is. Where the disk has no room
-    /// for the fill the same bytes are written again without it, which changes nothing of them: not a second try of a sync.
+    /// Writes a group at the end, with the fill behind it if there is to be one; answers how long that is, or that there was no room.
+    /// Where the disk has none for the fill the same bytes are written again without it, which changes nothing of them.
+    ///
+    /// # Errors
+    /// A write that failed otherwise, and any sync: final, and not tried again (rule W5).
     fn write_with_fill(
         &self,
         slices: &[IoSlice<'_>],
         bytes: u64,
         sync: Sync,
         segment_bytes_max: u64,
-    ) -> io::Result<u64> {
+    ) -> io::Result<io::Result<u64>> {
+        let is_full = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
         let fill = self.fill_behind(bytes, segment_bytes_max);
         if !fill.is_empty() {
             let with_fill: Vec<IoSlice<'_>> =
                 slices.iter().copied().chain([IoSlice::new(fill)]).collect();
             match self.file.write_at(self.offset, &with_fill, Sync::No) {
                 Ok(()) if sync == Sync::Data => {
-                    return self.file.sync().map(|()| fill.len() as u64);
+                    return self.file.sync().map(|()| Ok(fill.len() as u64));
                 }
-                Ok(()) => return Ok(fill.len() as u64),
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                    ) => {}
+                Ok(()) => return Ok(Ok(fill.len() as u64)),
+                Err(error) if is_full(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.file.write_at(self.offset, slices, sync).map(|()| 0)
+        match self.file.write_at(self.offset, slices, sync) {
+            Err(error) if is_full(&error) => Ok(Err(error)),
+            answer => answer.map(|()| Ok(0)),
+        }
     }
 
     /// The zeros to write behind a group of `bytes`: see [`FILL_BYTES`].
@@ -284,17 +328,18 @@ impl Writer {
     fn rotate_for(&mut self, log: &Log, flight: &mut InFlight) -> Result<()> {
         // Before and apart: a sync that fails for want of space is a failed sync (rule W5), and must not be tried again below.
         self.sync()?;
-        match self.rotate(log, false) {
+        match self.rotate(log, Blocks::Free) {
             Err(error) if error.kind() == &ErrorKind::DiskFull => {
                 flight.refuse(&error, |request| request.refusable);
-                if flight.frames().is_empty() { Ok(()) } else { self.rotate(log, true) }
+                let empty = flight.frames().is_empty();
+                if empty { Ok(()) } else { self.rotate(log, Blocks::OrReserve) }
             }
             answer => answer,
         }
     }
 
     /// Closes the active segment and begins the next one. Nothing is in flight, and all that was written is durable (rules H1, L4).
-    fn rotate(&mut self, log: &Log, may_use_reserve: bool) -> Result<()> {
+    fn rotate(&mut self, log: &Log, blocks: Blocks) -> Result<()> {
         self.sync()?;
         let header = SegmentHeader {
             id: self.header.id.next(),
@@ -304,8 +349,9 @@ impl Writer {
             ..self.header
         };
         let head = segment_head(&header, log.apply.image(), log.dirs.vfs.wall_ms());
-        let (segment, file) =
-            create_segment(&log.dirs, &mut log.spares.lock(), &header, &head, may_use_reserve)?;
+        let (segment, file, on_reserve) =
+            create_segment(&log.dirs, &mut log.spares.lock(), &header, &head, blocks)?;
+        log.set_on_reserve(on_reserve);
         let file_len = file.len().map_err(|error| {
             Error::io("cannot tell the size of the segment", &segment.path, error)
         })?;
@@ -329,7 +375,18 @@ impl Writer {
 
     fn refuse_puts_on_a_full_disk(&mut self, log: &Log, flight: &mut InFlight) {
         let floor = log.options.free_space_min_bytes;
-        if floor == 0 || !flight.frames().iter().any(|waiting| waiting.request.refusable) {
+        if !flight.frames().iter().any(|waiting| waiting.request.refusable) {
+            return;
+        }
+        if log.is_on_reserve() {
+            if log.spares.lock().wants_reserve(directory_of(&log.dirs, self.header.id)) {
+                let what = "the disk was full, and the log goes on in its reserve until there is room for a new one; takes go on";
+                let error = Error::new(ErrorKind::DiskFull, what).in_file(&self.path);
+                return flight.refuse(&error, |request| request.refusable);
+            }
+            log.set_on_reserve(false);
+        }
+        if floor == 0 {
             return;
         }
         let now = log.dirs.vfs.monotonic();
@@ -385,7 +442,10 @@ impl Writer {
         for len in [first, FRAME_HEADER_LEN as u64] {
             let len = usize::try_from(len).unwrap_or(FRAME_HEADER_LEN);
             let mut flight = InFlight::of(Request::new(Kind::VOUCH, 0, vec![0; len]));
-            self.write(log, &mut flight, 1)?;
+            // On a full disk it can be done without: half of one says nothing.
+            if let Wrote::NoRoom(_) = self.write(log, &mut flight, 1)? {
+                break;
+            }
         }
         self.sync()
     }

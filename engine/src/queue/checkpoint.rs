@@ -2,7 +2,7 @@
 
 use super::state::State;
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::{LogImage, checkpoint_from_bytes, checkpoint_to_bytes},
     ids::SegmentId,
     io::{Vfs, read_all},
@@ -96,8 +96,21 @@ impl Checkpoints {
         let generation = self.generation + 1;
         let path = self.home.join(names::checkpoint(generation));
         let bytes = checkpoint_to_bytes(generation, &image);
-        vfs.replace(&path, &bytes)
-            .map_err(|error| Error::io("cannot write the checkpoint", &path, error))?;
+        let write = || {
+            vfs.replace(&path, &bytes)
+                .map_err(|error| Error::io("cannot write the checkpoint", &path, error))
+        };
+        match write() {
+            Err(error)
+                if error.kind() == &ErrorKind::DiskFull && self.older_has_room_for(&bytes) =>
+            {
+                // It gives its room. Nothing is given back on the word of a single checkpoint; but none at all gives nothing back.
+                self.spent.extend(self.kept.drain(1..).map(|kept| kept.path));
+                self.remove_spent(vfs)?;
+                write()?;
+            }
+            answer => answer?,
+        }
         crate::trace::debug!(
             generation = generation,
             lsn = image.lsn.get(),
@@ -112,6 +125,15 @@ impl Checkpoints {
             log.retain_from(keep)?;
         }
         removed
+    }
+
+    /// Whether the older of two checkpoints is as large as these bytes, in blocks of a disk.
+    fn older_has_room_for(&self, bytes: &[u8]) -> bool {
+        const BLOCK: usize = 4096;
+        self.kept.get(1).is_some_and(|older| {
+            let room = checkpoint_to_bytes(self.generation, &older.image).len();
+            room.next_multiple_of(BLOCK) >= bytes.len()
+        })
     }
 
     fn remove_spent(&mut self, vfs: &dyn Vfs) -> Result<()> {

@@ -7,6 +7,7 @@
     reason = "a helper that fails fails its test"
 )]
 
+pub(crate) mod full;
 pub(crate) mod gate;
 pub(crate) mod sim;
 

@@ -1,0 +1,312 @@
+//! A disk that others fill to its last byte: puts are refused with a typed error, takes, checkpoints and removals go on, and a full
+//! channel drains. What was refused never happens, although parts of it were written.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod common;
+
+use common::{
+    drain,
+    full::FullVfs,
+    now, payloads, put_of,
+    sim::{Fault, SimVfs},
+    texts,
+};
+use fchannel::{
+    Channel, CommitError, Durability, Error, ErrorKind, Inspector, Options, Severity, TakeLimit,
+    Ticket, Verify, Wal, WalOptions,
+};
+use std::{path::Path, sync::Arc};
+
+const DIR: &str = "/full";
+const SEGMENT: u64 = 1 << 20;
+/// So long that no fill is written behind it: the log ends where its file does.
+const LONG: usize = 300 << 10;
+
+struct Place {
+    world: SimVfs,
+    disk: FullVfs,
+    options: Options,
+}
+
+impl Place {
+    fn new(seed: u64) -> Self {
+        let world = SimVfs::new(seed);
+        let disk = FullVfs::new(Arc::new(world.clone()), Path::new(DIR));
+        let options = Options {
+            segment_bytes_max: SEGMENT,
+            free_space_min_bytes: 0,
+            checkpoint_interval_ms: 10,
+            ..Options::default()
+        };
+        Self { world, disk, options }
+    }
+
+    fn open(&self) -> Result<Channel, Error> {
+        Channel::open_on(Arc::new(self.disk.clone()), Path::new(DIR), self.options.clone())
+    }
+
+    /// Lets the background thread's time come.
+    fn tick(&self, channel: &Channel) {
+        self.world.world().clock_ms += 50;
+        // Without room there is no checkpoint: it is tried again.
+        drop(channel.tick());
+    }
+
+    /// A channel with its reserves, these events, and a long one, behind which each byte needs room.
+    fn filled(&self, events: &[String]) -> Channel {
+        let channel = self.open().unwrap();
+        self.tick(&channel);
+        for event in events {
+            channel.put(event.as_bytes()).unwrap();
+        }
+        channel.put(long().as_bytes()).unwrap();
+        channel
+    }
+
+    fn assert_sound(&self) {
+        let inspector = Inspector::open_on(Arc::new(self.disk.clone()), Path::new(DIR)).unwrap();
+        let verification = inspector.verify(Verify::default(), |_| {}).unwrap();
+        assert!(verification.worst.is_none_or(|worst| worst == Severity::Info), "{verification:?}");
+    }
+}
+
+fn long() -> String {
+    ".".repeat(LONG)
+}
+
+fn is_full<T>(answer: &Result<T, CommitError>) -> bool {
+    matches!(answer, Err(CommitError::NotCommitted(error)) if error.kind() == &ErrorKind::DiskFull)
+}
+
+fn submit(channel: &Channel, payloads: &[String]) -> Ticket {
+    let room = now(channel.reserve(u32::try_from(payloads.len()).unwrap())).unwrap();
+    put_of(channel, payloads).submit(room).unwrap()
+}
+
+fn lead_all(channel: &Channel) {
+    while channel.lead_once() {}
+}
+
+/// For each place where the room may end in a group of puts and takes: the puts are refused, the takes are done, and so it stays after
+/// a crash, whatever of the group had been written before the disk was full.
+#[test]
+fn what_finds_no_room_is_refused_and_stays_so() {
+    for room in (0..1800).step_by(30) {
+        for power in [false, true] {
+            let place = Place::new(room);
+            let old = texts("old ", 6);
+            let channel = place.filled(&old);
+            place.disk.leave(room);
+            let first = submit(&channel, &texts("refused ", 3));
+            let take = channel.begin_take(TakeLimit::events(2)).unwrap().submit().unwrap();
+            let second = submit(&channel, &[".".repeat(1000), "refused".to_owned()]);
+            lead_all(&channel);
+            let (first, take, second) = (now(first), now(take), now(second));
+            assert!(channel.poisoned().is_none());
+            take.unwrap();
+            let mut left = old[2..].to_vec();
+            left.push(long());
+            if first.is_ok() {
+                assert!(second.is_ok(), "there was room for all of it");
+                left.extend(texts("refused ", 3));
+                left.extend([".".repeat(1000), "refused".to_owned()]);
+            } else {
+                assert!(is_full(&first) && is_full(&second), "{first:?} {second:?}");
+            }
+            if power {
+                drop(channel);
+                place.world.power_cut();
+                let channel = place.open().unwrap();
+                assert_eq!(drain(&channel), left, "room for {room}, after a power cut");
+            } else {
+                assert_eq!(drain(&channel), left, "room for {room}, in the same life");
+                drop(channel);
+                place.world.kill();
+                place.assert_sound();
+                assert_eq!(place.open().unwrap().stats().events, 0);
+            }
+        }
+    }
+}
+
+/// The channel is drained to its end on the full disk, through restarts; then there is room again, and puts go on.
+#[test]
+fn a_full_channel_drains_and_takes_puts_again() {
+    for durability in [Durability::EachCommit, Durability::Interval { sync_interval_ms: 5 }] {
+        let mut place = Place::new(7);
+        place.options.durability = durability;
+        let lines: Vec<String> =
+            texts("", 3000).iter().map(|number| format!("{number:.<1000}")).collect();
+        let channel = place.filled(&lines);
+        place.tick(&channel);
+        place.disk.leave(0);
+        let refused = (0..1000).map(|_| channel.put(b"new")).find(Result::is_err).unwrap();
+        assert!(is_full(&refused), "{refused:?}");
+        let mut taken = 0;
+        let mut channel = Some(channel);
+        for round in 0.. {
+            let open = channel.take().unwrap();
+            let take = open.begin_take(TakeLimit::events(70)).unwrap();
+            if take.records().is_empty() {
+                channel = Some(open);
+                break;
+            }
+            taken += take.records().len();
+            take.commit().unwrap();
+            place.tick(&open);
+            // Whatever was given back, others take it: only the files that are there may be written over.
+            place.disk.leave(0);
+            if round % 40 == 39 {
+                drop(open);
+                place.world.kill();
+                channel = Some(place.open().unwrap());
+            } else {
+                channel = Some(open);
+            }
+        }
+        let channel = channel.unwrap();
+        assert!(taken > 3000, "{taken}");
+        assert!(channel.poisoned().is_none());
+        place.disk.leave_all();
+        place.tick(&channel);
+        channel.put(b"there is room again").unwrap();
+        assert_eq!(channel.stats().events, 1);
+        drop(channel);
+        place.world.power_cut();
+        assert_eq!(drain(&place.open().unwrap()), ["there is room again"]);
+    }
+}
+
+/// Room that comes back by itself lets puts go on only once there is a reserve for the next time.
+#[test]
+fn puts_go_on_when_there_is_a_reserve_again() {
+    let place = Place::new(3);
+    let channel = place.filled(&texts("old ", 3));
+    place.disk.leave(0);
+    while channel.put(&[b'.'; 3000]).is_ok() {}
+    assert!(is_full(&channel.put(b"small")), "the log is in its reserve");
+    place.disk.leave(SEGMENT / 2);
+    place.tick(&channel);
+    assert!(is_full(&channel.put(b"small")), "there is room, but not for a reserve");
+    place.disk.leave_all();
+    assert!(is_full(&channel.put(b"small")), "there is none yet");
+    place.tick(&channel);
+    channel.put(b"small").unwrap();
+    // And so it goes once more.
+    place.disk.leave(0);
+    while channel.put(&[b'.'; 3000]).is_ok() {}
+    let take = channel.begin_take(TakeLimit::events(2)).unwrap();
+    assert_eq!(payloads(take.records()), ["old 0", "old 1"]);
+    take.commit().unwrap();
+    assert!(channel.poisoned().is_none());
+}
+
+/// A crash at any operation around the moment when the disk is full.
+#[test]
+fn a_crash_while_a_full_segment_is_left_loses_nothing_and_brings_nothing_back() {
+    let mut crashes = 0;
+    for at in 1..200 {
+        let place = Place::new(at);
+        let channel = place.filled(&texts("old ", 4));
+        place.disk.leave(at % 13 * 40);
+        let operations = place.world.world().operations;
+        place.world.world().fault = Some((operations + at, Fault::Crash));
+        let put = submit(&channel, &texts("new ", 9));
+        let take = channel.begin_take(TakeLimit::events(1)).unwrap().submit().unwrap();
+        lead_all(&channel);
+        let (put, take) = (now(put), now(take));
+        let crashed = place.world.is_dead();
+        crashes += u64::from(crashed);
+        drop(channel);
+        place.world.power_cut();
+        place.disk.leave_all();
+        let left = drain(&place.open().unwrap());
+        let has = |event: &str| left.iter().any(|other| other == event);
+        match put {
+            Ok(_) => assert!(has("new 0") && has("new 8"), "{left:?}"),
+            Err(CommitError::NotCommitted(_)) => assert!(!has("new 0"), "refused: {left:?}"),
+            Err(_) => assert_eq!(has("new 0"), has("new 8"), "whole or not at all"),
+        }
+        assert!(take.is_err() || !has("old 0"), "taken: {left:?}");
+        assert!(has("old 1") && has("old 3"), "{left:?}");
+        if !crashed {
+            break;
+        }
+    }
+    assert!(crashes > 3, "{crashes}");
+}
+
+/// Without a reserve there is nothing to go on in: the log stops itself, as after any failed write, and a restart knows all.
+#[test]
+fn without_a_reserve_the_log_stops_itself() {
+    let place = Place::new(5);
+    let channel = place.open().unwrap();
+    channel.put(b"old").unwrap();
+    channel.put(long().as_bytes()).unwrap();
+    place.disk.leave(100);
+    let refused = channel.put(&[b'.'; 3000]);
+    assert!(matches!(refused, Err(CommitError::Unknown(_))), "{refused:?}");
+    assert!(channel.poisoned().unwrap().to_string().contains("cannot write a group of commits"));
+    drop(channel);
+    place.world.kill();
+    place.disk.leave_all();
+    assert_eq!(drain(&place.open().unwrap())[0], "old");
+}
+
+/// A bare log: appends are refused, a release goes on and gives room back.
+#[test]
+fn a_bare_log_on_a_full_disk_is_released() {
+    let world = SimVfs::new(11);
+    let disk = FullVfs::new(Arc::new(world.clone()), Path::new(DIR));
+    let options = WalOptions { segment_bytes_max: SEGMENT, ..WalOptions::default() };
+    let open = |replayed: &mut Vec<Vec<u8>>| {
+        Wal::open_on(Arc::new(disk.clone()), Path::new(DIR), options.clone(), |_, _, body| {
+            replayed.push(body.to_vec());
+            Ok(())
+        })
+        .unwrap()
+    };
+    let wal = open(&mut Vec::new());
+    let last = (0..3000).map(|_| wal.append(1, &[7; 1000]).unwrap().lsn).max().unwrap();
+    wal.append(1, &[7; LONG]).unwrap();
+    disk.leave(1000);
+    assert!(is_full(&wal.append(1, &[7; 3000])));
+    assert!(is_full(&wal.append(1, b"small")), "the log is in its reserve");
+    wal.release_before(last).unwrap();
+    wal.append(1, b"after the release").unwrap();
+    drop(wal);
+    world.power_cut();
+    disk.leave_all();
+    let mut replayed = Vec::new();
+    drop(open(&mut replayed));
+    assert_eq!(replayed.last().unwrap(), b"after the release");
+    assert!(replayed.iter().all(|record| record.len() != 5), "what was refused stays away");
+}
+
+/// A taker that had read to the end of the log stood before what the full segment was left with, and took it for events.
+#[test]
+fn a_taker_at_the_end_does_not_see_what_was_refused() {
+    let mut place = Place::new(9);
+    place.options.tail_cache_bytes = 0;
+    let channel = place.filled(&texts("old ", 3));
+    let all = channel.begin_take(TakeLimit::events(100)).unwrap();
+    assert_eq!(all.records().len(), 4);
+    assert!(channel.begin_take(TakeLimit::events(1)).unwrap().records().is_empty());
+    place.disk.leave(1000);
+    let refused = [submit(&channel, &texts("refused ", 2)), submit(&channel, &[long()])];
+    lead_all(&channel);
+    for answer in refused {
+        assert!(is_full(&now(answer)));
+    }
+    place.disk.leave_all();
+    place.tick(&channel);
+    channel.put(b"after").unwrap();
+    let take = channel.begin_take(TakeLimit::events(100)).unwrap();
+    assert_eq!(payloads(take.records()), ["after"]);
+    take.commit().unwrap();
+    all.commit().unwrap();
+    drop(channel);
+    place.world.kill();
+    place.assert_sound();
+    assert_eq!(place.open().unwrap().stats().events, 0);
+}
