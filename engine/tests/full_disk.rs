@@ -140,7 +140,7 @@ fn a_full_channel_drains_and_takes_puts_again() {
         let channel = place.filled(&lines);
         place.tick(&channel);
         place.disk.leave(0);
-        let refused = (0..1000).map(|_| channel.put(b"new")).find(Result::is_err).unwrap();
+        let refused = (0..10_000).map(|_| channel.put(b"new")).find(Result::is_err).unwrap();
         assert!(is_full(&refused), "{refused:?}");
         let mut taken = 0;
         let mut channel = Some(channel);
