@@ -1,3 +1,5 @@
+mod losses;
+
 use super::*;
 use crate::testing::{Collector, Running as Source};
 use std::{
@@ -209,14 +211,24 @@ impl Write for Log {
     }
 }
 
+impl Log {
+    /// Of this thread, on which the source runs, too.
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 #[tokio::test]
 async fn a_position_file_that_disagrees_with_the_mark_is_a_warning() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // Of this thread, on which the source runs, too.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::start();
     let dir = Dir::new();
     dir.append("a", "one\ntwo\n");
     let mut out = Arc::default();
@@ -228,7 +240,7 @@ async fn a_position_file_that_disagrees_with_the_mark_is_a_warning() {
         let source = dir.start("a", &[], out).await;
         assert_eq!(source.out.wait_for(2).await, ["one", "two"]);
         out = source.stop().await;
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let text = log.text();
         let line = text.lines().find(|line| line.contains("the mark wins"));
         assert_eq!(line.is_some(), warns, "{text}");
         assert!(line.is_none_or(|line| line.contains("WARN") && line.contains("position_file=4")));
