@@ -184,3 +184,28 @@ fn a_second_signal_ends_an_agent_whose_log_nobody_reads() {
         .unwrap();
     assert_eq!(agent.wait().unwrap().code(), Some(143));
 }
+
+#[test]
+fn a_channel_that_is_held_or_is_none_ends_the_agent_with_a_code_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    let conf = format!(
+        "a1.sources = r1\na1.channels = c1\na1.channels.c1.type = file\n\
+         a1.channels.c1.checkpointDir = {at}/checkpoint\na1.channels.c1.dataDirs = {at}/data\n\
+         a1.sources.r1.type = seq\na1.sources.r1.totalEvents = 1\na1.sources.r1.channels = c1\n"
+    );
+    let conf = write(dir.path(), "a.conf", &conf);
+    let run = || fchannel(&["agent", "-n", "a1", "-f", conf.to_str().unwrap()]);
+    let options =
+        fchannel::Options { data_dirs: vec![dir.path().join("data")], ..Default::default() };
+    let held = fchannel::Channel::open(dir.path().join("checkpoint"), options).unwrap();
+    let out = run();
+    assert_eq!(out.status.code(), Some(5), "{}", text(&out.stderr));
+    let holder = format!("process {} holds the lock", std::process::id());
+    let log = text(&out.stderr);
+    assert!(log.contains("channel c1") && log.contains(&holder), "{log}");
+    held.close().unwrap();
+    std::fs::remove_dir_all(dir.path().join("data")).unwrap();
+    let out = run();
+    assert_eq!(out.status.code(), Some(6), "{}", text(&out.stderr));
+}

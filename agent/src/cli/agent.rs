@@ -2,6 +2,7 @@
 
 use super::{Exit, conf_input, output};
 use crate::{
+    component::StartErrorKind,
     config::{AgentConfig, Diagnostics, Severity, printable, render},
     registry::Registry,
     runtime::{self, Ended, RunOptions},
@@ -18,6 +19,8 @@ const EXITS: &str = "\
 Exit codes:
    0  stopped as ordered
    1  the file cannot be read, or the agent failed
+   5  another process holds one of its channels: nothing was started
+   6  a directory holds no channel, or one of a newer format: nothing was started
    8  not all events in flight were settled within --grace
   78  the file is invalid: nothing was started";
 
@@ -116,7 +119,12 @@ fn start(config: AgentConfig, args: &AgentArgs) -> ExitCode {
         Ok(_) => Exit::TimedOut.into(),
         Err(error) => {
             error!("nothing was started: {error}");
-            Exit::Failed.into()
+            let exit = match error.kind {
+                StartErrorKind::Failed => Exit::Failed,
+                StartErrorKind::Locked => Exit::Locked,
+                StartErrorKind::NotAChannel => Exit::NotAChannel,
+            };
+            exit.into()
         }
     }
 }

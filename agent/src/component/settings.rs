@@ -1,6 +1,8 @@
 //! The settings that a component is built from, and the tables that say which there are.
 
-use super::{Channel, ComponentError, Interceptor, Placement, Selector, Serializer, Sink, Source};
+use super::{
+    Channel, ComponentError, Interceptor, Placement, Selector, Serializer, Sink, Source, StartError,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What values a key takes, so that a conf is checked before anything is built.
@@ -265,7 +267,7 @@ pub enum Build {
     /// A source, and where it runs.
     Source(Placement, Make<Box<dyn Source>>),
     /// A channel. Opening one may take a lock and recover a directory.
-    Channel(Make<Arc<dyn Channel>>),
+    Channel(Open),
     /// A sink; it runs on a thread of its own.
     Sink(Make<Box<dyn Sink>>),
     /// An interceptor.
@@ -278,6 +280,9 @@ pub enum Build {
 
 /// A function that builds a component.
 pub type Make<T> = fn(&Settings, &Parts) -> Result<T, ComponentError>;
+
+/// A function that opens a channel.
+pub type Open = fn(&Settings, &Parts) -> Result<Arc<dyn Channel>, StartError>;
 
 /// What a component is made of besides its settings.
 #[derive(Clone, Default)]
