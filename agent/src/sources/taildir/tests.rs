@@ -1,7 +1,7 @@
 mod losses;
 
 use super::*;
-use crate::testing::{Collector, Running as Source};
+use crate::testing::{Collector, Log, Running as Source};
 use std::{
     fs,
     io::Write,
@@ -195,35 +195,6 @@ async fn the_mark_counts_and_not_the_position_file() {
     let source = dir.start("a", &[], out).await;
     assert_eq!(source.out.wait_for(3).await, ["one", "two", "three"]);
     source.stop().await;
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Of this thread, on which the source runs, too.
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
 }
 
 #[tokio::test]
