@@ -209,3 +209,19 @@ fn a_channel_that_is_held_or_is_none_ends_the_agent_with_a_code_of_its_own() {
     let out = run();
     assert_eq!(out.status.code(), Some(6), "{}", text(&out.stderr));
 }
+
+#[test]
+fn a_value_that_came_from_a_secret_is_in_no_error_of_a_running_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    // The second source ends the agent when the first one has failed.
+    let conf = "a1.sources = r1 r2\na1.channels = c1\na1.sinks = k1\na1.channels.c1.type = memory\n\
+         a1.sources.r1.type = netcat\na1.sources.r1.bind = ${a1.sinks.k1.password}\n\
+         a1.sources.r1.port = 1\na1.sources.r1.channels = c1\n\
+         a1.sources.r2.type = exec\na1.sources.r2.channels = c1\na1.sources.r2.shell = /bin/sh -c\n\
+         a1.sources.r2.command = sleep 1; kill $PPID\n\
+         a1.sinks.k1.type = null\na1.sinks.k1.channel = c1\na1.sinks.k1.password = hunter2.invalid\n";
+    let conf = write(dir.path(), "a.conf", conf);
+    let log = text(&fchannel(&["agent", "-n", "a1", "-f", conf.to_str().unwrap()]).stderr);
+    assert!(log.contains("cannot bind ***:1") && log.contains("in the value of `bind`"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+}

@@ -3,8 +3,8 @@
 use super::member;
 use crate::{
     component::{
-        Build, Channel, ComponentError, Interceptor, Parts, Placement, Selector, Sink, Source,
-        StartError, Stop,
+        Build, Channel, ComponentError, Interceptor, Make, Parts, Placement, Selector, Sink,
+        Source, StartError, Stop,
     },
     config::{AgentConfig, ComponentConfig, SinkConfig, SourceConfig},
     pipeline::{Losses, Pipeline, Route},
@@ -51,39 +51,48 @@ impl Recipe {
         &self.config.name
     }
 
+    /// What the component says, as it may be printed.
+    pub(super) fn mask(&self, text: &str) -> String {
+        self.config.settings.mask(text)
+    }
+
+    fn make<T>(&self, make: Make<T>) -> Result<T, ComponentError> {
+        make(&self.config.settings, &self.parts)
+            .map_err(|ComponentError(error)| ComponentError(self.mask(&error)))
+    }
+
     pub(super) fn sink(&self) -> Result<Box<dyn Sink>, ComponentError> {
         match self.config.entry.build {
-            Build::Sink(make) => make(&self.config.settings, &self.parts),
+            Build::Sink(make) => self.make(make),
             _ => Err(self.wrong_kind("sink")),
         }
     }
 
     pub(super) fn source(&self) -> Result<(Placement, Box<dyn Source>), ComponentError> {
         match self.config.entry.build {
-            Build::Source(placement, make) => {
-                Ok((placement, make(&self.config.settings, &self.parts)?))
-            }
+            Build::Source(placement, make) => Ok((placement, self.make(make)?)),
             _ => Err(self.wrong_kind("source")),
         }
     }
 
     fn channel(&self) -> Result<Arc<dyn Channel>, StartError> {
         match self.config.entry.build {
-            Build::Channel(open) => open(&self.config.settings, &self.parts),
+            Build::Channel(open) => open(&self.config.settings, &self.parts)
+                .map_err(|error| StartError { message: self.mask(&error.message), ..error }),
             _ => Err(self.wrong_kind("channel").into()),
         }
     }
 
     fn interceptor(&self) -> Result<Box<dyn Interceptor>, ComponentError> {
         match self.config.entry.build {
-            Build::Interceptor(make) => make(&self.config.settings, &self.parts),
+            Build::Interceptor(make) => self.make(make),
             _ => Err(self.wrong_kind("interceptor")),
         }
     }
 
     fn selector(&self) -> Result<Box<dyn Selector>, ComponentError> {
         match self.config.entry.build {
-            Build::Selector(make) => make(&self.config.settings, &self.parts),
+            Build::Selector(make) => self.make(make),
             _ => Err(self.wrong_kind("selector")),
         }
     }
@@ -234,6 +243,6 @@ impl BuiltSink {
         first: &mut Option<Box<dyn Sink>>,
     ) -> Result<member::Member, ComponentError> {
         let sink = first.take().map_or_else(|| recipe.sink(), Ok)?;
-        Ok(member::Member::new(Arc::clone(recipe.name()), sink, channel.taker()))
+        Ok(member::Member::new(recipe.clone(), sink, channel.taker()))
     }
 }
