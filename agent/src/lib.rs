@@ -10,6 +10,7 @@ pub mod component;
 pub mod config;
 mod inspect;
 pub mod interceptors;
+mod log;
 mod pipeline;
 pub mod registry;
 pub mod runtime;
