@@ -11,6 +11,7 @@ pub mod config;
 mod dns;
 mod inspect;
 pub mod interceptors;
+mod log;
 mod pipeline;
 pub mod registry;
 pub mod runtime;

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 fn fchannel(args: &[&str]) -> Output {
@@ -167,20 +167,89 @@ fn what_others_have_written_does_nothing_to_a_terminal_and_makes_no_line_of_its_
     }
 }
 
+/// An agent whose standard error is a pipe that nobody reads.
+fn unread(conf: &Path, grace: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_fchannel"))
+        .args(["agent", "-n", "a1", "--grace", grace, "-f"])
+        .arg(conf)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs")
+}
+
+fn terminate_after_a_second(agent: &Child) {
+    let script = format!("sleep 1; kill {}", agent.id());
+    let killed = Command::new("/bin/sh").args(["-c", &script]).status().expect("a shell runs");
+    assert!(killed.success());
+}
+
+/// More events than a pipe takes lines of the logger: it is stuck.
+const STUCK: &str = "a1.sources = r1\na1.channels = c1\na1.sinks = k1\n\
+    a1.channels.c1.type = memory\na1.sources.r1.type = seq\na1.sources.r1.channels = c1\n\
+    a1.sinks.k1.type = logger\na1.sinks.k1.channel = c1\n";
+
 #[test]
 fn a_second_signal_ends_an_agent_whose_log_nobody_reads() {
     let dir = tempfile::tempdir().unwrap();
-    // The logger fills the pipe, so that the first signal leads nowhere. The third one is for an agent that hears none.
-    let conf = "a1.sources = r1 r2\na1.channels = c1\na1.sinks = k1\n\
-         a1.channels.c1.type = memory\na1.sources.r1.type = seq\na1.sources.r1.channels = c1\n\
-         a1.sources.r2.type = exec\na1.sources.r2.channels = c1\na1.sources.r2.shell = /bin/sh -c\n\
-         a1.sources.r2.command = for s in TERM TERM KILL; do sleep 1; kill -$s $PPID; done\n\
-         a1.sinks.k1.type = logger\na1.sinks.k1.channel = c1\n";
-    let conf = write(dir.path(), "a.conf", conf);
-    let mut agent = Command::new(env!("CARGO_BIN_EXE_fchannel"))
-        .args(["agent", "-n", "a1", "-f", conf.to_str().unwrap()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut agent = unread(&write(dir.path(), "a.conf", STUCK), "30");
+    terminate_after_a_second(&agent);
+    terminate_after_a_second(&agent);
     assert_eq!(agent.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn one_signal_ends_an_agent_whose_log_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    // The logger waits, and nobody else does: its events are not delivered, and that is said.
+    let mut agent = unread(&write(dir.path(), "a.conf", STUCK), "2");
+    terminate_after_a_second(&agent);
+    assert_eq!(agent.wait().unwrap().code(), Some(8));
+    // What is not an event is dropped, and the agent works on: otherwise its command would not come to its end.
+    let conf = "a1.sources = r1\na1.channels = c1\na1.sinks = k1\na1.channels.c1.type = memory\n\
+         a1.sources.r1.type = exec\na1.sources.r1.channels = c1\na1.sources.r1.shell = /bin/sh -c\n\
+         a1.sources.r1.logStdErr = true\na1.sources.r1.command = seq 100000 >&2; kill $PPID\n\
+         a1.sinks.k1.type = null\na1.sinks.k1.channel = c1\n";
+    let mut agent = unread(&write(dir.path(), "b.conf", conf), "30");
+    assert_eq!(agent.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_channel_that_is_held_or_is_none_ends_the_agent_with_a_code_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    let conf = format!(
+        "a1.sources = r1\na1.channels = c1\na1.channels.c1.type = file\n\
+         a1.channels.c1.checkpointDir = {at}/checkpoint\na1.channels.c1.dataDirs = {at}/data\n\
+         a1.sources.r1.type = seq\na1.sources.r1.totalEvents = 1\na1.sources.r1.channels = c1\n"
+    );
+    let conf = write(dir.path(), "a.conf", &conf);
+    let run = || fchannel(&["agent", "-n", "a1", "-f", conf.to_str().unwrap()]);
+    let options =
+        fchannel::Options { data_dirs: vec![dir.path().join("data")], ..Default::default() };
+    let held = fchannel::Channel::open(dir.path().join("checkpoint"), options).unwrap();
+    let out = run();
+    assert_eq!(out.status.code(), Some(5), "{}", text(&out.stderr));
+    let holder = format!("process {} holds the lock", std::process::id());
+    let log = text(&out.stderr);
+    assert!(log.contains("channel c1") && log.contains(&holder), "{log}");
+    held.close().unwrap();
+    std::fs::remove_dir_all(dir.path().join("data")).unwrap();
+    let out = run();
+    assert_eq!(out.status.code(), Some(6), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_value_that_came_from_a_secret_is_in_no_error_of_a_running_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    // The second source ends the agent when the first one has failed.
+    let conf = "a1.sources = r1 r2\na1.channels = c1\na1.sinks = k1\na1.channels.c1.type = memory\n\
+         a1.sources.r1.type = netcat\na1.sources.r1.bind = ${a1.sinks.k1.password}\n\
+         a1.sources.r1.port = 1\na1.sources.r1.channels = c1\n\
+         a1.sources.r2.type = exec\na1.sources.r2.channels = c1\na1.sources.r2.shell = /bin/sh -c\n\
+         a1.sources.r2.command = sleep 1; kill $PPID\n\
+         a1.sinks.k1.type = null\na1.sinks.k1.channel = c1\na1.sinks.k1.password = hunter2.invalid\n";
+    let conf = write(dir.path(), "a.conf", conf);
+    let log = text(&fchannel(&["agent", "-n", "a1", "-f", conf.to_str().unwrap()]).stderr);
+    assert!(log.contains("cannot bind ***:1") && log.contains("in the value of `bind`"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
 }

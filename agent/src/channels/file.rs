@@ -5,7 +5,7 @@ use crate::{
     component::{
         Batch, BoxFuture, Build, Channel, ChannelError, ChannelLevel, ChannelLimits, CommitError,
         ComponentError, Entry, Key, KeyKind, Parts, Problem, PutBatch, PutError, Settings,
-        TakeLimit, Taken, Taker,
+        StartError, StartErrorKind, TakeLimit, Taken, Taker,
     },
     text::paths::expand_home,
 };
@@ -106,7 +106,7 @@ fn verify(settings: &Settings) -> Vec<Problem> {
     double.into_iter().collect()
 }
 
-fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, ComponentError> {
+fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, StartError> {
     settings.sound(verify(settings))?;
     let (home, data_dirs) = directories(settings)?;
     let options = Options { data_dirs, ..options(settings)? };
@@ -116,13 +116,21 @@ fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, Compon
         transaction_bytes_max: Some(options.transaction_bytes_max),
     };
     let keep_alive = Duration::from_millis(options.keep_alive_ms);
-    let channel = fchannel::Channel::open(&home, options)
-        .map_err(|error| ComponentError(error.to_string()))?;
+    let channel = fchannel::Channel::open(&home, options).map_err(not_open)?;
     let name = Arc::clone(settings.name());
     log_recovery(&name, &channel);
     let failure = Arc::new(Failure(watch::Sender::new(None)));
     let stopping = watch::Sender::new(false);
     Ok(Arc::new(FileChannel { channel, failure, name, keep_alive, limits, stopping }))
+}
+
+fn not_open(error: fchannel::Error) -> StartError {
+    let kind = match error.kind() {
+        ErrorKind::Locked { .. } => StartErrorKind::Locked,
+        ErrorKind::NotAChannel | ErrorKind::NewerFormat => StartErrorKind::NotAChannel,
+        _ => StartErrorKind::Failed,
+    };
+    StartError { kind, message: error.to_string() }
 }
 
 /// The engine's options for the keys of a conf, but for the directories.

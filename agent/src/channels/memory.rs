@@ -4,8 +4,8 @@ mod store;
 
 use crate::component::{
     Batch, BoxFuture, Build, Channel, ChannelError, ChannelLevel, ChannelLimits, CommitError,
-    ComponentError, Entry, Key, KeyKind, Parts, PutBatch, PutError, Settings, TakeLimit, Taken,
-    Taker,
+    ComponentError, Entry, Key, KeyKind, Parts, PutBatch, PutError, Settings, StartError,
+    TakeLimit, Taken, Taker,
 };
 use fchannel::Event;
 use std::{sync::Arc, time::Duration};
@@ -50,7 +50,7 @@ pub(crate) static ENTRY: Entry = Entry {
     build: Build::Channel(build),
 };
 
-fn build(settings: &Settings, _: &Parts) -> Result<Arc<dyn Channel>, ComponentError> {
+fn build(settings: &Settings, _: &Parts) -> Result<Arc<dyn Channel>, StartError> {
     let byte_capacity = settings.whole("byteCapacity")?;
     let limits = Limits {
         events: settings.whole("capacity")?,
@@ -64,7 +64,8 @@ fn build(settings: &Settings, _: &Parts) -> Result<Arc<dyn Channel>, ComponentEr
             settings.name(),
             limits.transaction_events,
             limits.events
-        )));
+        ))
+        .into());
     }
     Ok(Arc::new(MemoryChannel(Arc::new(Store::new(limits)))))
 }

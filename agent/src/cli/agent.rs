@@ -2,7 +2,9 @@
 
 use super::{Exit, conf_input, output};
 use crate::{
+    component::StartErrorKind,
     config::{AgentConfig, Diagnostics, Severity, printable, render},
+    log,
     registry::Registry,
     runtime::{self, Ended, RunOptions},
 };
@@ -18,8 +20,13 @@ const EXITS: &str = "\
 Exit codes:
    0  stopped as ordered
    1  the file cannot be read, or the agent failed
+   5  another process holds one of its channels: nothing was started
+   6  a directory holds no channel, or one of a newer format: nothing was started
    8  not all events in flight were settled within --grace
   78  the file is invalid: nothing was started";
+
+/// How long the end waits for a reader of the log that does not read.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// The arguments of `fchannel agent`.
 #[derive(Debug, Args)]
@@ -68,6 +75,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(args: &AgentArgs, registry: &Registry) -> ExitCode {
     start_log(args.log_format);
+    let exit = run_logged(args, registry);
+    log::flush(LAST_WORDS_MAX);
+    exit
+}
+
+fn run_logged(args: &AgentArgs, registry: &Registry) -> ExitCode {
     let file = locate(args);
     let mode = conf_input::mode(args.lenient);
     let loaded = match conf_input::load_file(&file, Some(&args.name), mode, registry) {
@@ -76,7 +89,7 @@ pub(super) fn run(args: &AgentArgs, registry: &Registry) -> ExitCode {
     };
     match args.log_format {
         LogFormat::Text => print(&loaded.diagnostics),
-        LogFormat::Json => log(&loaded.diagnostics),
+        LogFormat::Json => log_findings(&loaded.diagnostics),
     }
     let Some(config) = loaded.agents.into_iter().next() else {
         return Exit::Config.into();
@@ -95,7 +108,7 @@ fn print(diagnostics: &Diagnostics) {
 }
 
 /// One object a finding, for those who collect the log: excerpts are for eyes.
-fn log(diagnostics: &Diagnostics) {
+fn log_findings(diagnostics: &Diagnostics) {
     let file = diagnostics.file().name();
     for item in diagnostics.items() {
         let position = diagnostics.position(item);
@@ -116,7 +129,12 @@ fn start(config: AgentConfig, args: &AgentArgs) -> ExitCode {
         Ok(_) => Exit::TimedOut.into(),
         Err(error) => {
             error!("nothing was started: {error}");
-            Exit::Failed.into()
+            let exit = match error.kind {
+                StartErrorKind::Failed => Exit::Failed,
+                StartErrorKind::Locked => Exit::Locked,
+                StartErrorKind::NotAChannel => Exit::NotAChannel,
+            };
+            exit.into()
         }
     }
 }
@@ -134,7 +152,7 @@ fn locate(args: &AgentArgs) -> PathBuf {
 
 fn start_log(format: LogFormat) {
     let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(log::writer())
         .with_ansi(output::wants_color(&io::stderr()));
     // Only a test that runs several agents has a log already, and that one will do.
     let is_started = match format {

@@ -1,4 +1,5 @@
-//! The exit codes of all verbs, as data: what `fchannel help exit-codes` prints is what the code means.
+//! The exit codes of all verbs, as data: what `fchannel help exit-codes` prints is what the code means. Only what a verb returns is here;
+//! 4 (some events were not carried over) and 7 (the agent cannot be reached) are kept for verbs to come.
 
 use std::process::ExitCode;
 
@@ -13,14 +14,10 @@ pub enum Exit {
     Usage,
     /// Something was found that was looked for.
     Findings,
-    /// Finished, but some events were not carried over.
-    Partial,
     /// The channel is in use.
     Locked,
     /// Not a channel of this build.
     NotAChannel,
-    /// The agent cannot be reached.
-    Unreachable,
     /// Waited in vain.
     TimedOut,
     /// The configuration is invalid.
@@ -33,10 +30,8 @@ pub const EXIT_CODES: &[(Exit, u8, &str)] = &[
     (Exit::Failed, 1, "the operation failed: a file cannot be read, a component does not start"),
     (Exit::Usage, 2, "wrong use of the command line"),
     (Exit::Findings, 3, "findings: damage, differences, or warnings with --deny-warnings"),
-    (Exit::Partial, 4, "finished, but some events were not carried over"),
     (Exit::Locked, 5, "the channel is locked by a live process"),
     (Exit::NotAChannel, 6, "not a channel, or of a format newer than this build"),
-    (Exit::Unreachable, 7, "the agent cannot be reached"),
     (Exit::TimedOut, 8, "timed out while waiting, for instance for --grace"),
     (Exit::Config, 78, "the configuration is invalid: restarting will not help"),
 ];
@@ -73,7 +68,7 @@ mod tests {
     fn every_exit_has_a_number_of_its_own() {
         let mut codes: Vec<_> = EXIT_CODES.iter().map(|(exit, ..)| exit.code()).collect();
         codes.dedup();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 78]);
+        assert_eq!(codes, [0, 1, 2, 3, 5, 6, 8, 78]);
         assert!(table().contains("      78  the configuration is invalid"));
     }
 }

@@ -5,7 +5,9 @@
 
 mod settings;
 
-pub use settings::{Build, Entry, Gravity, Key, KeyKind, Make, Parts, Problem, Settings, Verify};
+pub use settings::{
+    Build, Entry, Gravity, Key, KeyKind, Make, Open, Parts, Problem, Settings, Verify,
+};
 
 use bytes::Bytes;
 use fchannel::Event;
@@ -322,6 +324,48 @@ message_error! {
 }
 
 impl std::error::Error for PutError {}
+
+/// A channel, or the agent that needs it, does not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    /// What whoever starts it can do about it.
+    pub kind: StartErrorKind,
+    /// What happened to which component.
+    pub message: String,
+}
+
+/// See [`StartError`]. How `fchannel agent` ends, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartErrorKind {
+    /// None of the others.
+    Failed,
+    /// Another process holds a channel; the message says which process, if that is known.
+    Locked,
+    /// What lies in a channel's directories is not a channel that this release can open.
+    NotAChannel,
+}
+
+impl StartError {
+    /// The same error, said to be about `subject`.
+    #[must_use]
+    pub fn of(self, subject: impl fmt::Display) -> Self {
+        Self { message: format!("{subject}: {}", self.message), ..self }
+    }
+}
+
+impl From<ComponentError> for StartError {
+    fn from(ComponentError(message): ComponentError) -> Self {
+        Self { kind: StartErrorKind::Failed, message }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StartError {}
 
 /// The order to stop: cheap to clone, fires once, stays fired.
 #[derive(Clone, Debug)]

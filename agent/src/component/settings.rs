@@ -1,6 +1,8 @@
 //! The settings that a component is built from, and the tables that say which there are.
 
-use super::{Channel, ComponentError, Interceptor, Placement, Selector, Serializer, Sink, Source};
+use super::{
+    Channel, ComponentError, Interceptor, Placement, Selector, Serializer, Sink, Source, StartError,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What values a key takes, so that a conf is checked before anything is built.
@@ -106,6 +108,8 @@ pub struct Settings {
     name: Arc<str>,
     values: BTreeMap<String, String>,
     keys: &'static [Key],
+    /// What must not be printed, each with the key whose value it is or is in.
+    secrets: Arc<[(String, String)]>,
 }
 
 impl Settings {
@@ -117,7 +121,35 @@ impl Settings {
         values: BTreeMap<String, String>,
         keys: &'static [Key],
     ) -> Self {
-        Self { name: name.into(), values, keys }
+        Self { name: name.into(), values, keys, secrets: Arc::default() }
+    }
+
+    /// With what must not be printed: keys, and what is secret in their values.
+    #[must_use]
+    pub fn hiding(self, mut secrets: Vec<(String, String)>) -> Self {
+        secrets.retain(|(_, secret)| !secret.is_empty());
+        // The longest first: one may be a part of another.
+        secrets.sort_by_key(|(_, secret)| std::cmp::Reverse(secret.len()));
+        Self { secrets: secrets.into(), ..self }
+    }
+
+    /// What a component says of itself, without the secrets among its values.
+    #[must_use]
+    pub fn mask(&self, text: &str) -> String {
+        let mut masked = text.to_owned();
+        let mut keys: Vec<&str> = Vec::new();
+        for (key, secret) in self.secrets.iter() {
+            if masked.contains(secret.as_str()) {
+                masked = masked.replace(secret.as_str(), "***");
+                keys.push(key);
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        if !keys.is_empty() {
+            masked.push_str(&format!(" (***: a secret, in the value of `{}`)", keys.join("`, `")));
+        }
+        masked
     }
 
     /// The component's name in the conf.
@@ -200,7 +232,8 @@ impl Settings {
             .with_prefix(prefix)
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        Self::new(format!("{} {name}", self.name), values, keys)
+        let secrets = Arc::clone(&self.secrets);
+        Self { secrets, ..Self::new(format!("{} {name}", self.name), values, keys) }
     }
 }
 
@@ -293,7 +326,7 @@ pub enum Build {
     /// A source, and where it runs.
     Source(Placement, Make<Box<dyn Source>>),
     /// A channel. Opening one may take a lock and recover a directory.
-    Channel(Make<Arc<dyn Channel>>),
+    Channel(Open),
     /// A sink; it runs on a thread of its own.
     Sink(Make<Box<dyn Sink>>),
     /// An interceptor.
@@ -306,6 +339,9 @@ pub enum Build {
 
 /// A function that builds a component.
 pub type Make<T> = fn(&Settings, &Parts) -> Result<T, ComponentError>;
+
+/// A function that opens a channel.
+pub type Open = fn(&Settings, &Parts) -> Result<Arc<dyn Channel>, StartError>;
 
 /// What a component is made of besides its settings.
 #[derive(Clone, Default)]
@@ -330,6 +366,18 @@ mod tests {
         assert!(!matches("filegroups.*", "filegroups.f1.x"));
         assert!(matches("headers.*.**", "headers.f1.a.b"));
         assert!(!matches("headers.*.**", "headers.f1"));
+    }
+
+    #[test]
+    fn secrets_are_not_in_what_a_component_says() {
+        let secret = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let settings = Settings::new("r1", BTreeMap::new(), &[]);
+        assert_eq!(settings.mask("cannot bind host:1"), "cannot bind host:1");
+        let settings =
+            settings.hiding(vec![secret("a", ""), secret("b", "hunter"), secret("b", "hunter2")]);
+        let masked = "cannot bind ***:1 (***: a secret, in the value of `b`)";
+        assert_eq!(settings.mask("cannot bind hunter2:1"), masked);
+        assert_eq!(settings.mask("cannot bind host:1"), "cannot bind host:1");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Property {
     pub is_referred_to: bool,
     resolved: Rc<str>,
     is_secret: bool,
+    /// Parts of `resolved` that came from secrets by substitution.
+    secrets: Vec<Rc<str>>,
 }
 
 impl Property {
@@ -37,6 +39,12 @@ impl Property {
     #[must_use]
     pub fn resolved(&self) -> &str {
         &self.resolved
+    }
+
+    /// What must not be printed of the value after substitution: all of it, or what came from a secret.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let own = self.is_secret.then_some(self.resolved());
+        own.into_iter().chain(self.secrets.iter().map(|secret| &**secret))
     }
 
     /// The value as it may be quoted: as written in the file, short, secrets masked.
@@ -126,6 +134,7 @@ impl Document {
                 is_referred_to: false,
                 resolved: Rc::from(""),
                 is_secret: secret.is_some(),
+                secrets: Vec::new(),
             };
             if is_duplicate {
                 properties[index] = property;
@@ -140,15 +149,17 @@ impl Document {
 }
 
 fn resolve(properties: &mut [Property], env: Env<'_>) {
+    let is_secret: Vec<bool> = properties.iter().map(|property| property.is_secret).collect();
     let all = {
         let values: Vec<&str> = properties.iter().map(|property| property.value.as_str()).collect();
         let keys = properties.iter().enumerate();
         let by_key = keys.map(|(index, property)| (property.key.as_str(), index)).collect();
-        Resolver::new(&values, &by_key, env).resolve_all()
+        Resolver::new(&values, &by_key, env).with_secrets(&is_secret).resolve_all()
     };
     for (property, (resolved, is_referred_to)) in properties.iter_mut().zip(all) {
         property.resolved = Rc::clone(&resolved.value);
         property.unresolved.clone_from(&resolved.unresolved);
+        property.secrets.clone_from(&resolved.secrets);
         property.is_referred_to = is_referred_to;
     }
 }

@@ -4,6 +4,7 @@
 //! `${`; and `${NAME}` from the environment, which was Flume 1.9's. What comes from the environment is not searched again. What cannot
 //! be resolved stays as it is and is listed. Every loop is bounded: values cannot grow or nest without end.
 
+use super::secrets::looks_secret;
 use std::{collections::HashMap, rc::Rc};
 
 /// Values larger than this are not put together.
@@ -49,6 +50,9 @@ pub struct Resolved {
     pub value: Rc<str>,
     /// What stayed, in order; the first few only.
     pub unresolved: Vec<Unresolved>,
+    /// Parts of the value that came from a secret: the value of a secret key, a variable whose name looks like one. All of the value if
+    /// there are many.
+    pub secrets: Vec<Rc<str>>,
 }
 
 /// The values of a file, of which each may need others.
@@ -56,6 +60,8 @@ pub struct Resolver<'a> {
     values: &'a [&'a str],
     by_key: &'a HashMap<&'a str, usize>,
     env: Env<'a>,
+    /// Which of the values are secret.
+    is_secret: &'a [bool],
     states: Vec<State>,
     used: Vec<bool>,
     total_bytes: usize,
@@ -73,7 +79,14 @@ impl<'a> Resolver<'a> {
     #[must_use]
     pub fn new(values: &'a [&'a str], by_key: &'a HashMap<&'a str, usize>, env: Env<'a>) -> Self {
         let states = vec![State::New; values.len()];
-        Self { values, by_key, env, states, used: vec![false; values.len()], total_bytes: 0 }
+        let used = vec![false; values.len()];
+        Self { values, by_key, env, is_secret: &[], states, used, total_bytes: 0 }
+    }
+
+    /// Of each value, whether it is secret.
+    #[must_use]
+    pub fn with_secrets(self, is_secret: &'a [bool]) -> Self {
+        Self { is_secret, ..self }
     }
 
     /// All values in their order, and for each whether another one refers to it.
@@ -92,11 +105,16 @@ impl<'a> Resolver<'a> {
         }
         self.states[index] = State::Open;
         let text = self.values[index];
-        let mut run = Run { closes: matching_braces(text), text, unresolved: Vec::new() };
+        let closes = matching_braces(text);
+        let mut run = Run { closes, text, unresolved: Vec::new(), secrets: Vec::new() };
         let value = self.evaluate(&mut run, 0, text.len(), depth);
         self.total_bytes += value.len();
-        let value = value.trim_matches(|c| c <= ' ').into();
-        let resolved = Rc::new(Resolved { value, unresolved: run.unresolved });
+        let value: Rc<str> = value.trim_matches(|c| c <= ' ').into();
+        let Run { unresolved, mut secrets, .. } = run;
+        if secrets.len() > LISTED_MAX {
+            secrets = vec![Rc::clone(&value)];
+        }
+        let resolved = Rc::new(Resolved { value, unresolved, secrets });
         self.states[index] = State::Done(Rc::clone(&resolved));
         Ok(resolved)
     }
@@ -149,7 +167,7 @@ impl<'a> Resolver<'a> {
         let listed = run.unresolved.len();
         let name = self.evaluate(run, open + 2, name_end, depth + 1);
         let is_named = run.unresolved.len() == listed;
-        let found = if is_named { self.look_up(&name, depth) } else { Err(Reason::NotFound) };
+        let found = if is_named { self.look_up(run, &name, depth) } else { Err(Reason::NotFound) };
         match (found, default) {
             (Ok(value), _) => Ok(value),
             (Err(_), Some(start)) => {
@@ -164,32 +182,46 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn look_up(&mut self, name: &str, depth: usize) -> Result<Rc<str>, Reason> {
+    fn look_up(&mut self, run: &mut Run<'_>, name: &str, depth: usize) -> Result<Rc<str>, Reason> {
         let found = match name.split_once(':') {
-            Some(("env", variable)) => (self.env)(variable),
+            Some(("env", variable)) => self.variable(run, variable),
             Some(("sys", property)) => self.system_property(property),
             Some(("date" | "java", _)) => return Err(Reason::NotSupported),
             _ => {
                 if let Some(index) = self.by_key.get(name).copied() {
                     self.used[index] = true;
-                    return Ok(Rc::clone(&self.resolve(index, depth + 1)?.value));
+                    let resolved = self.resolve(index, depth + 1)?;
+                    if self.is_secret.get(index).is_some_and(|is_secret| *is_secret) {
+                        run.note_secret(&resolved.value);
+                    }
+                    resolved.secrets.iter().for_each(|secret| run.note_secret(secret));
+                    return Ok(Rc::clone(&resolved.value));
                 }
-                (self.env)(name)
+                self.variable(run, name)
             }
         };
-        found.map(Rc::from).ok_or(Reason::NotFound)
+        found.ok_or(Reason::NotFound)
+    }
+
+    fn variable(&self, run: &mut Run<'_>, name: &str) -> Option<Rc<str>> {
+        let value: Rc<str> = (self.env)(name)?.into();
+        if looks_secret(name) {
+            run.note_secret(&value);
+        }
+        Some(value)
     }
 
     /// The system properties that have a meaning without a JVM.
-    fn system_property(&self, name: &str) -> Option<String> {
-        match name {
+    fn system_property(&self, name: &str) -> Option<Rc<str>> {
+        let value = match name {
             "user.home" => (self.env)("HOME"),
             "user.name" => (self.env)("USER"),
             "java.io.tmpdir" => (self.env)("TMPDIR").or_else(|| Some("/tmp".to_owned())),
             "file.separator" => Some("/".to_owned()),
             "path.separator" => Some(":".to_owned()),
             _ => None,
-        }
+        };
+        value.map(Rc::from)
     }
 }
 
@@ -198,9 +230,18 @@ struct Run<'t> {
     text: &'t str,
     closes: HashMap<usize, usize>,
     unresolved: Vec<Unresolved>,
+    secrets: Vec<Rc<str>>,
 }
 
 impl Run<'_> {
+    fn note_secret(&mut self, secret: &Rc<str>) {
+        // One more than is listed says that there are too many to tell them apart.
+        let has_room = self.secrets.len() <= LISTED_MAX;
+        if has_room && !secret.is_empty() && !self.secrets.contains(secret) {
+            self.secrets.push(Rc::clone(secret));
+        }
+    }
+
     fn keep(&mut self, out: &mut String, start: usize, end: usize, reason: Reason) {
         out.push_str(&self.text[start..end]);
         if self.unresolved.len() < LISTED_MAX {
@@ -302,6 +343,24 @@ mod tests {
     fn keys_of_the_file_are_resolved_whatever_their_order() {
         let all = resolve(&[("a", "${b}!"), ("b", "<${c}>"), ("c", "1")]);
         assert_eq!(&*all[0].value, "<1>!");
+    }
+
+    #[test]
+    fn what_came_from_a_secret_is_known() {
+        let pairs = [("a", "x ${b}"), ("b", "<${k}>"), ("k", "hunter2"), ("p", "${env:PORT}")];
+        let values: Vec<_> = pairs.iter().map(|(_, value)| *value).collect();
+        let by_key = pairs.iter().enumerate().map(|(index, (key, _))| (*key, index)).collect();
+        let is_secret = [false, false, true, false];
+        let all = Resolver::new(&values, &by_key, &env).with_secrets(&is_secret).resolve_all();
+        let secrets: Vec<Vec<&str>> = all
+            .iter()
+            .map(|(resolved, _)| resolved.secrets.iter().map(|secret| &**secret).collect())
+            .collect();
+        assert_eq!(secrets, [vec!["hunter2"], vec!["hunter2"], vec![], vec![]]);
+        let env = |name: &str| (name == "DB_PASSWORD").then(|| "hunter3".to_owned());
+        let values = ["u:${env:DB_PASSWORD}"];
+        let all = Resolver::new(&values, &HashMap::new(), &env).resolve_all();
+        assert_eq!(*all[0].0.secrets, [Rc::from("hunter3")]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn masked_part_of_line(entry: &Entry) -> Span {
     from_key.map_or(entry.value.span(), |(_, tail)| tail.to(entry.value.span()))
 }
 
-fn looks_secret(key: &str) -> bool {
+pub(super) fn looks_secret(key: &str) -> bool {
     let key = property_of(key);
     let plain: String = key.chars().filter(|c| !matches!(c, '-' | '_' | '.')).collect();
     let plain = plain.to_ascii_lowercase();

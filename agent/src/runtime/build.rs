@@ -3,7 +3,8 @@
 use super::member;
 use crate::{
     component::{
-        Build, Channel, ComponentError, Interceptor, Parts, Placement, Selector, Sink, Source, Stop,
+        Build, Channel, ComponentError, Interceptor, Make, Parts, Placement, Selector, Sink,
+        Source, StartError, Stop,
     },
     config::{AgentConfig, ComponentConfig, SinkConfig, SourceConfig},
     pipeline::{Losses, Pipeline, Route},
@@ -50,39 +51,48 @@ impl Recipe {
         &self.config.name
     }
 
+    /// What the component says, as it may be printed.
+    pub(super) fn mask(&self, text: &str) -> String {
+        self.config.settings.mask(text)
+    }
+
+    fn make<T>(&self, make: Make<T>) -> Result<T, ComponentError> {
+        make(&self.config.settings, &self.parts)
+            .map_err(|ComponentError(error)| ComponentError(self.mask(&error)))
+    }
+
     pub(super) fn sink(&self) -> Result<Box<dyn Sink>, ComponentError> {
         match self.config.entry.build {
-            Build::Sink(make) => make(&self.config.settings, &self.parts),
+            Build::Sink(make) => self.make(make),
             _ => Err(self.wrong_kind("sink")),
         }
     }
 
     pub(super) fn source(&self) -> Result<(Placement, Box<dyn Source>), ComponentError> {
         match self.config.entry.build {
-            Build::Source(placement, make) => {
-                Ok((placement, make(&self.config.settings, &self.parts)?))
-            }
+            Build::Source(placement, make) => Ok((placement, self.make(make)?)),
             _ => Err(self.wrong_kind("source")),
         }
     }
 
-    fn channel(&self) -> Result<Arc<dyn Channel>, ComponentError> {
+    fn channel(&self) -> Result<Arc<dyn Channel>, StartError> {
         match self.config.entry.build {
-            Build::Channel(make) => make(&self.config.settings, &self.parts),
-            _ => Err(self.wrong_kind("channel")),
+            Build::Channel(open) => open(&self.config.settings, &self.parts)
+                .map_err(|error| StartError { message: self.mask(&error.message), ..error }),
+            _ => Err(self.wrong_kind("channel").into()),
         }
     }
 
     fn interceptor(&self) -> Result<Box<dyn Interceptor>, ComponentError> {
         match self.config.entry.build {
-            Build::Interceptor(make) => make(&self.config.settings, &self.parts),
+            Build::Interceptor(make) => self.make(make),
             _ => Err(self.wrong_kind("interceptor")),
         }
     }
 
     fn selector(&self) -> Result<Box<dyn Selector>, ComponentError> {
         match self.config.entry.build {
-            Build::Selector(make) => make(&self.config.settings, &self.parts),
+            Build::Selector(make) => self.make(make),
             _ => Err(self.wrong_kind("selector")),
         }
     }
@@ -104,14 +114,15 @@ fn at<E: std::fmt::Display>(
 impl Built {
     /// Builds everything, then opens the channels; on an error those that are open are closed again. Only opening a channel leaves a trace
     /// on the disk: an agent that cannot be built leaves none.
-    pub(super) async fn new(config: AgentConfig, stop: &Stop) -> Result<Self, ComponentError> {
+    pub(super) async fn new(config: AgentConfig, stop: &Stop) -> Result<Self, StartError> {
         let sinks = each(&config.sinks, |sink| LooseSink::new(&config, sink))?;
         let sources = each(&config.sources, |source| LooseSource::new(&config, source))?;
         let mut channels = Vec::new();
         let built = Self::open(&config, &mut channels).and_then(|()| {
             let sinks = sinks.into_iter().map(|sink| sink.connect(&channels));
             let sources = sources.into_iter().map(|source| source.connect(&channels, stop));
-            Ok((sinks.collect::<Result<_, _>>()?, sources.collect::<Result<_, _>>()?))
+            let sinks = sinks.collect::<Result<_, ComponentError>>()?;
+            Ok((sinks, sources.collect::<Result<_, ComponentError>>()?))
         });
         match built {
             Ok((sinks, sources)) => Ok(Self { channels, sinks, sources }),
@@ -126,10 +137,12 @@ impl Built {
         }
     }
 
-    fn open(config: &AgentConfig, channels: &mut Vec<BuiltChannel>) -> Result<(), ComponentError> {
+    fn open(config: &AgentConfig, channels: &mut Vec<BuiltChannel>) -> Result<(), StartError> {
         for component in &config.channels {
             let recipe = Recipe { config: component.clone(), parts: parts(config, &[]) };
-            let channel = recipe.channel().map_err(at("channel", &component.name))?;
+            let channel = recipe
+                .channel()
+                .map_err(|error| error.of(format_args!("channel {}", component.name)))?;
             tracing::info!(channel = %component.name, events = channel.level().events, "channel open");
             channels.push(BuiltChannel { name: Arc::clone(&component.name), channel });
         }
@@ -230,6 +243,6 @@ impl BuiltSink {
         first: &mut Option<Box<dyn Sink>>,
     ) -> Result<member::Member, ComponentError> {
         let sink = first.take().map_or_else(|| recipe.sink(), Ok)?;
-        Ok(member::Member::new(Arc::clone(recipe.name()), sink, channel.taker()))
+        Ok(member::Member::new(recipe.clone(), sink, channel.taker()))
     }
 }

@@ -1,5 +1,6 @@
 //! A sink with its taker: takes, delivers, commits.
 
+use super::build::Recipe;
 use crate::component::{
     BoxFuture, ComponentError, Process, Sink, SinkError, Status, Stop, Taken, Taker,
 };
@@ -24,6 +25,7 @@ impl End {
 /// A sink and its view of the channel.
 pub(super) struct Member {
     name: Arc<str>,
+    recipe: Recipe,
     sink: Box<dyn Sink>,
     taker: Box<dyn Taker>,
     failures: u32,
@@ -55,8 +57,8 @@ enum Step {
 }
 
 impl Member {
-    pub(super) fn new(name: Arc<str>, sink: Box<dyn Sink>, taker: Box<dyn Taker>) -> Self {
-        Self { name, sink, taker, failures: 0 }
+    pub(super) fn new(recipe: Recipe, sink: Box<dyn Sink>, taker: Box<dyn Taker>) -> Self {
+        Self { name: Arc::clone(recipe.name()), recipe, sink, taker, failures: 0 }
     }
 
     /// Runs until the order to stop.
@@ -124,7 +126,8 @@ impl Member {
         self.failures = self.failures.saturating_add(1);
         // 1, 2, 4, 8...: neither silent nor a flood.
         if self.failures.is_power_of_two() {
-            tracing::error!(sink = %self.name, failures = self.failures, %error, "delivery failed, its events will come again");
+            let error = self.recipe.mask(&error.0);
+            tracing::error!(sink = %self.name, failures = self.failures, error, "delivery failed, its events will come again");
         }
         stop.pause(PAUSE_STEP.saturating_mul(self.failures).min(PAUSE_MAX)).await
     }

@@ -8,7 +8,7 @@ mod member;
 mod shutdown;
 mod supervisor;
 
-use crate::component::{ComponentError, Stop, StopSender};
+use crate::component::{ComponentError, StartError, Stop, StopSender};
 use crate::config::AgentConfig;
 use build::Built;
 use std::{net::SocketAddr, sync::Arc, task::Poll, time::Duration};
@@ -51,8 +51,9 @@ pub struct Ended {
 /// Runs an agent until it is told to stop.
 ///
 /// # Errors
-/// A component that cannot be built, a channel that cannot be opened: it is named, and nothing was started.
-pub fn run(config: AgentConfig, options: RunOptions) -> Result<Ended, ComponentError> {
+/// A component that cannot be built, a channel that cannot be opened: it is named, and nothing was started. The kind says whether trying
+/// again can help.
+pub fn run(config: AgentConfig, options: RunOptions) -> Result<Ended, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("agent")
@@ -65,7 +66,7 @@ pub fn run(config: AgentConfig, options: RunOptions) -> Result<Ended, ComponentE
     ended
 }
 
-async fn run_inside(config: AgentConfig, options: RunOptions) -> Result<Ended, ComponentError> {
+async fn run_inside(config: AgentConfig, options: RunOptions) -> Result<Ended, StartError> {
     let signals =
         options.signals.then(shutdown::Signals::listen).transpose().map_err(ComponentError)?;
     let mut orders = shutdown::Orders::new(signals, options.stop.clone());
@@ -102,7 +103,7 @@ async fn run_inside(config: AgentConfig, options: RunOptions) -> Result<Ended, C
 }
 
 /// Builds on a thread of its own: recovering a channel blocks.
-async fn build(config: AgentConfig, stop: Stop) -> Result<Built, ComponentError> {
+async fn build(config: AgentConfig, stop: Stop) -> Result<Built, StartError> {
     let handle = Handle::current();
     let built = tokio::task::spawn_blocking(move || handle.block_on(Built::new(config, &stop)));
     built.await.map_err(|panic| ComponentError(format!("building the agent: {panic}")))?

@@ -37,11 +37,9 @@ impl Signals {
     /// A second signal does not wait for anything: what was not committed comes again after the next start.
     async fn exit_at_the_next(mut self) {
         let signal = self.next().await;
+        tracing::error!(signal, "second signal, ending at once");
         // Whoever reads the log may be what is stuck: it must not keep the process.
-        let said = tokio::task::spawn_blocking(move || {
-            tracing::error!(signal, "second signal, ending at once");
-        });
-        drop(tokio::time::timeout(LAST_WORD_MAX, said).await);
+        crate::log::flush(LAST_WORD_MAX);
         std::process::exit(128 + signal);
     }
 }

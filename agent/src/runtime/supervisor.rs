@@ -2,7 +2,7 @@
 
 use super::{
     OnListening,
-    build::{BuiltSink, BuiltSource},
+    build::{BuiltSink, BuiltSource, Recipe},
     member::End,
 };
 use crate::component::{ComponentError, OnReady, Placement, Put, Source, SourceContext, Stop};
@@ -41,8 +41,8 @@ impl Group {
         let BuiltSink { recipe, channel, first } = sink;
         let name = Arc::clone(recipe.name());
         let mut first = Some(first);
-        let stop = end.stop.clone();
-        self.spawn_thread(name, "sink", &stop, move || {
+        let failures = Failures::new("sink", &recipe, &end.stop);
+        self.spawn_thread(name, failures, move || {
             let mut member = BuiltSink::member(&recipe, &channel, &mut first)?;
             Handle::current().block_on(member.run(&end))
         })
@@ -75,7 +75,8 @@ impl Group {
             }
             Placement::OwnThread => {
                 let mut life = life;
-                self.spawn_thread(name, "source", &stop, move || {
+                let failures = Failures::new("source", &life.recipe, &stop);
+                self.spawn_thread(name, failures, move || {
                     let source = life.next()?;
                     Handle::current().block_on(source.run(life.cx.clone()))
                 })
@@ -87,13 +88,12 @@ impl Group {
     fn spawn_thread(
         &mut self,
         name: Arc<str>,
-        kind: &'static str,
-        stop: &Stop,
+        mut failures: Failures,
         mut live: impl FnMut() -> Result<(), ComponentError> + Send + 'static,
     ) -> Result<(), ComponentError> {
         let (ended, wait) = oneshot::channel::<()>();
         let handle = Handle::current();
-        let mut failures = Failures::new(kind, &name, stop);
+        let kind = failures.kind;
         let body = move || {
             let _inside = handle.enter();
             loop {
@@ -132,7 +132,7 @@ fn on_ready(name: &Arc<str>, on_listening: Option<OnListening>) -> OnReady {
 
 /// One source over all its lives.
 struct SourceLife {
-    recipe: super::build::Recipe,
+    recipe: Recipe,
     first: Option<Box<dyn Source>>,
     cx: SourceContext,
 }
@@ -144,7 +144,7 @@ impl SourceLife {
 }
 
 async fn supervise_task(mut life: SourceLife, ended: oneshot::Sender<()>) {
-    let mut failures = Failures::new("source", &life.cx.name, &life.cx.stop);
+    let mut failures = Failures::new("source", &life.recipe, &life.cx.stop);
     loop {
         let failure = match life.next() {
             // A task of its own, so that a panic ends there.
@@ -167,7 +167,7 @@ async fn supervise_task(mut life: SourceLife, ended: oneshot::Sender<()>) {
 /// The failures of one component.
 struct Failures {
     kind: &'static str,
-    name: Arc<str>,
+    recipe: Recipe,
     stop: Stop,
     in_a_row: u32,
     last: Instant,
@@ -177,8 +177,9 @@ struct Failures {
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 impl Failures {
-    fn new(kind: &'static str, name: &Arc<str>, stop: &Stop) -> Self {
-        Self { kind, name: Arc::clone(name), stop: stop.clone(), in_a_row: 0, last: Instant::now() }
+    fn new(kind: &'static str, recipe: &Recipe, stop: &Stop) -> Self {
+        let (recipe, stop) = (recipe.clone(), stop.clone());
+        Self { kind, recipe, stop, in_a_row: 0, last: Instant::now() }
     }
 
     /// Says what failed and pauses; false if the order to stop came.
@@ -189,7 +190,8 @@ impl Failures {
         self.in_a_row = self.in_a_row.saturating_add(1);
         // 1, 2, 4, 8...: neither silent nor a flood.
         if self.in_a_row.is_power_of_two() {
-            tracing::error!(kind = self.kind, component = %self.name, failures = self.in_a_row, error,
+            let error = self.recipe.mask(error);
+            tracing::error!(kind = self.kind, component = %self.recipe.name(), failures = self.in_a_row, error,
                 restart_in_s = RESTART_PAUSE.as_secs(), "component failed");
         }
         let go_on = self.stop.pause(RESTART_PAUSE).await;

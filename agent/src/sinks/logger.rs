@@ -1,14 +1,15 @@
 //! Flume's logger sink: one log line for each event, its body as a short hex dump.
+//!
+//! Its lines do not go through the queue of the log: an event counts as delivered when standard error has taken it, and while nobody reads
+//! that, this sink waits and nobody else.
 
 use crate::component::{
     Batch, BoxFuture, Build, ComponentError, Entry, Key, KeyKind, Parts, Settings, Sink, SinkError,
     TakeLimit,
 };
+use crate::log::EVENTS_TARGET;
 use fchannel::Event;
 use std::fmt::Write;
-
-/// Where Flume logs these lines: a filter that names it goes on working.
-const TARGET: &str = "org.apache.flume.sink.LoggerSink";
 
 pub(crate) static ENTRY: Entry = Entry {
     names: &["logger", "org.apache.flume.sink.LoggerSink"],
@@ -41,7 +42,7 @@ impl Sink for Logger {
 
     fn deliver<'a>(&'a mut self, batch: Batch<'a>) -> BoxFuture<'a, Result<(), SinkError>> {
         for event in batch.events {
-            tracing::info!(target: TARGET, "Event: {}", dump(event, self.bytes_max));
+            tracing::info!(target: EVENTS_TARGET, "Event: {}", dump(event, self.bytes_max));
         }
         Box::pin(std::future::ready(Ok(())))
     }

@@ -134,15 +134,17 @@ impl Source for Exec {
                 if let Err(error) = read {
                     tracing::error!(source = %cx.name, %error, "cannot read what the command prints");
                 }
-                group.wait(&cx).await;
-                let again = match self.restart_after {
-                    Some(pause) => cx.stop.pause(pause).await,
-                    None => false,
-                };
-                if !again {
-                    // Flume's source stays started and idle.
-                    cx.stop.stopped().await;
-                    return Ok(());
+                let status = group.wait(&cx).await;
+                match self.restart_after {
+                    _ if cx.stop.is_stopped() => return Ok(()),
+                    Some(pause) if cx.stop.pause(pause).await => {}
+                    Some(_) => return Ok(()),
+                    None => {
+                        say_dead(&cx.name, status.as_deref());
+                        // Flume's source stays started and idle.
+                        cx.stop.stopped().await;
+                        return Ok(());
+                    }
                 }
             }
         })
@@ -242,6 +244,17 @@ async fn read_errors(mut from: impl AsyncRead + Unpin, source: Arc<str>, log: bo
     }
 }
 
+/// Nothing will come from this source any more. A command that failed was hardly meant to end.
+fn say_dead(source: &Arc<str>, failed: Option<&str>) {
+    match failed {
+        Some(status) => tracing::warn!(%source, status,
+            "the command failed and `restart` is false: this source brings nothing more until the agent is started again"),
+        None => {
+            tracing::info!(%source, "the command is done and `restart` is false: this source brings nothing more")
+        }
+    }
+}
+
 /// The command and everything it started.
 struct Group {
     child: Child,
@@ -266,18 +279,26 @@ impl Group {
         Ok(Self { child, id })
     }
 
-    /// Waits for the command after it closed its output, and says how it ended.
-    async fn wait(&mut self, cx: &SourceContext) {
-        tokio::select! {
-            status = self.child.wait() => {
-                match status {
-                    Ok(status) => tracing::info!(source = %cx.name, %status, "command ended"),
-                    Err(error) => tracing::error!(source = %cx.name, %error, "command ended"),
+    /// Waits for the command after it closed its output, and says how it ended; returns how, if it failed.
+    async fn wait(&mut self, cx: &SourceContext) -> Option<String> {
+        let failed = tokio::select! {
+            status = self.child.wait() => match status {
+                Ok(status) => {
+                    tracing::info!(source = %cx.name, %status, "command ended");
+                    (!status.success()).then(|| status.to_string())
                 }
-                self.id = None;
+                Err(error) => {
+                    tracing::error!(source = %cx.name, %error, "command ended");
+                    Some(error.to_string())
+                }
+            },
+            () = cx.stop.stopped() => {
+                self.end().await;
+                return None;
             }
-            () = cx.stop.stopped() => self.end().await,
-        }
+        };
+        self.id = None;
+        failed
     }
 
     /// Ends the whole group.

@@ -5,7 +5,7 @@ use fchannel_agent::{
     channels,
     component::{
         Batch, BoxFuture, Build, ComponentError, Entry, Key, Parts, Settings, Sink, SinkError,
-        Stop, StopSender, TakeLimit,
+        StartError, Stop, StopSender, TakeLimit,
     },
     config::{AgentConfig, ComponentConfig, SinkConfig, SourceConfig},
     runtime::{self, Ended, RunOptions},
@@ -160,7 +160,7 @@ pub(crate) fn kept(under: &str, events: usize) -> Vec<(Instant, String)> {
 /// An agent that runs on a thread.
 pub(crate) struct Running {
     stop: StopSender,
-    thread: JoinHandle<Result<Ended, ComponentError>>,
+    thread: JoinHandle<Result<Ended, StartError>>,
     addresses: Arc<(Mutex<HashMap<String, SocketAddr>>, Condvar)>,
 }
 

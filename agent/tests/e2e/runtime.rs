@@ -66,7 +66,10 @@ fn a_channel_that_does_not_open_is_named() {
     );
     let error =
         runtime::run(config, RunOptions { signals: false, ..RunOptions::default() }).unwrap_err();
-    assert!(error.0.contains("channel c9") && error.0.contains("transactionCapacity"), "{error}");
+    assert!(
+        error.message.contains("channel c9") && error.message.contains("transactionCapacity"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -122,7 +125,7 @@ fn an_agent_that_cannot_be_built_leaves_no_directories() {
     let config = agent(vec![file], vec![exec], vec![collector_that("", "unbuilt", "c1")]);
     let options = RunOptions { signals: false, ..RunOptions::default() };
     let error = runtime::run(config, options).unwrap_err();
-    assert!(error.0.contains("`charset`") && !error.0.contains("hunter2"), "{error}");
+    assert!(error.message.contains("`charset`") && !error.message.contains("hunter2"), "{error}");
     assert!(!home.exists() && !data.exists());
 }
 

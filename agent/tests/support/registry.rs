@@ -5,8 +5,8 @@ use fchannel_agent::{
     registry::Registry,
 };
 
-fn refuse<T>(name: &str) -> Result<T, ComponentError> {
-    Err(ComponentError(format!("{name} is for tests of conf validation only")))
+fn refuse<T, E: From<ComponentError>>(name: &str) -> Result<T, E> {
+    Err(ComponentError(format!("{name} is for tests of conf validation only")).into())
 }
 
 macro_rules! make {

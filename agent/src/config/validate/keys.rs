@@ -91,6 +91,7 @@ impl Checker<'_> {
         let mut faulty: Vec<&str> = Vec::new();
         let mut given = Properties::new();
         let mut rows: Vec<&str> = Vec::new();
+        let mut secrets: Vec<(String, String)> = Vec::new();
         let mut strangers: Vec<(Option<&str>, &Property)> = Vec::new();
         for (key, property) in properties {
             let Some(row) = scope.entry.keys.iter().find(|row| row.matches(key)) else {
@@ -114,6 +115,7 @@ impl Checker<'_> {
             }
             self.found.extend(without_effect(row, property));
             values.insert(key.to_owned(), property.resolved().to_owned());
+            secrets.extend(property.secrets().map(|secret| (key.to_owned(), secret.to_owned())));
         }
         for row in scope.entry.keys.iter().filter(|row| row.required) {
             if !rows.contains(&row.pattern) {
@@ -127,7 +129,7 @@ impl Checker<'_> {
         }
         let strangers = strangers.into_iter();
         self.found.extend(strangers.map(|(meant, property)| unknown(scope, meant, property)));
-        let settings = Settings::new(scope.name, values, scope.entry.keys);
+        let settings = Settings::new(scope.name, values, scope.entry.keys).hiding(secrets);
         let is_verified = self.verify(scope, &settings, &given, &faulty);
         (is_verified && faulty.is_empty()).then_some(settings)
     }

@@ -153,3 +153,19 @@ async fn lines_that_are_lost_by_a_stop_are_counted() {
     lines.buffer().extend_from_slice(b"1\n2\n3\n4\n5\nnot a line yet");
     assert_eq!(put_lines(&cx, 2, || lines.next()).await, Err(5));
 }
+
+#[tokio::test]
+async fn a_command_that_failed_for_good_is_a_warning() {
+    for (command, expected) in [("echo one; exit 3", "WARN"), ("echo one", "INFO")] {
+        let (log, _guard) = crate::testing::Log::start();
+        let source = shell(command).await;
+        let dead = |line: &&str| line.contains("brings nothing more");
+        source.out.until("the end of the command", |_| log.text().lines().any(|l| dead(&l))).await;
+        source.stop().await;
+        let text = log.text();
+        let lines: Vec<_> = text.lines().filter(dead).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        assert!(lines[0].contains(expected), "{text}");
+        assert_eq!(lines[0].contains("exit status: 3"), expected == "WARN", "{text}");
+    }
+}

@@ -10,6 +10,7 @@
 
 mod matcher;
 mod position;
+mod print;
 mod reader;
 mod settings;
 mod tails;
@@ -304,8 +305,7 @@ impl Running {
 
     fn read_failed(&mut self, id: FileId, error: &std::io::Error) {
         let Some(tail) = self.tails.files.get_mut(&id) else { return };
-        tail.pending = false;
-        tail.failures += 1;
+        tail.failed();
         let (path, failures) = (tail.path.clone(), tail.failures);
         if error.kind() == std::io::ErrorKind::NotFound {
             // Renamed or removed since we looked.
@@ -356,6 +356,11 @@ impl Running {
             if tail.gone && tail.failures == 0 {
                 tracing::info!(source = %self.cx.name, file = %tail.path.display(), position = tail.position,
                     "file is gone and read to its end");
+                self.tails.forget(id);
+            } else if let Some(error) = tail.is_given_up(after) {
+                tracing::warn!(source = %self.cx.name, file = %tail.lies_at.display(), position = tail.position,
+                    unread_bytes_min = tail.unread(tail.position), %error,
+                    "file was renamed and cannot be opened: it is followed no longer, and what it has from this position on is not read");
                 self.tails.forget(id);
             } else {
                 tail.close();

@@ -1,10 +1,14 @@
 //! How far files were read: the marks that are committed with the events, and Flume's position file beside them.
 //!
 //! The mark counts. The position file is for channels that keep no marks, for moving to and from Flume, and to know after a restart which
-//! marks are about files that are gone.
+//! marks are about files that are gone. It has Flume's fields and no more: Flume's reader fails at a field that it does not know, so that
+//! what tells a cut file is in the mark alone.
 
-use super::matcher::{Look, millis};
-use bytes::{BufMut, Bytes, BytesMut};
+use super::{
+    matcher::{Look, millis},
+    print::Print,
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::{
     ffi::OsStr,
     fs::{self, File},
@@ -27,25 +31,43 @@ pub(super) struct Mark {
     /// Tells a file from a later one with the same inode. 0: unknown.
     pub(super) born_ms: u64,
     pub(super) name: Bytes,
+    /// Of the bytes before the position; `None`: unknown, as in the marks of old.
+    pub(super) print: Option<Print>,
+    /// Bytes that stood behind the position when the mark was made.
+    pub(super) unread: u64,
 }
+
+/// No name has it: what follows is not of the name. The marks of old end before it.
+const NAME_END: u8 = 0;
+const AFTER_NAME_BYTES: usize = 14;
 
 impl Mark {
     pub(super) fn encode(&self) -> Bytes {
-        let mut value = BytesMut::with_capacity(16 + self.name.len());
+        let mut value = BytesMut::with_capacity(16 + self.name.len() + AFTER_NAME_BYTES);
         value.put_u64(self.position);
         value.put_u64(self.born_ms);
         value.put_slice(&self.name);
+        if let Some(print) = self.print {
+            value.put_u8(NAME_END);
+            value.put_u8(print.len);
+            value.put_u32(print.crc);
+            value.put_u64(self.unread);
+        }
         value.freeze()
     }
 
     pub(super) fn decode(value: &Bytes) -> Option<Self> {
-        let (position, rest) = value.split_first_chunk::<8>()?;
-        let (born_ms, _) = rest.split_first_chunk::<8>()?;
-        Some(Self {
-            position: u64::from_be_bytes(*position),
-            born_ms: u64::from_be_bytes(*born_ms),
-            name: value.slice(16..),
-        })
+        let mut rest = value.clone();
+        let (position, born_ms) = (rest.try_get_u64().ok()?, rest.try_get_u64().ok()?);
+        let name_len = rest.iter().position(|byte| *byte == NAME_END).unwrap_or(rest.len());
+        let mut mark =
+            Self { position, born_ms, name: rest.split_to(name_len), print: None, unread: 0 };
+        if rest.len() >= AFTER_NAME_BYTES {
+            rest.advance(1);
+            mark.print = Some(Print { len: rest.get_u8(), crc: rest.get_u32() });
+            mark.unread = rest.get_u64();
+        }
+        Some(mark)
     }
 
     /// True if it can be about this file, by its birth.
@@ -198,9 +220,23 @@ mod tests {
 
     #[test]
     fn marks_sort_by_position() {
-        let mark = |position| Mark { position, born_ms: 5, name: Bytes::from_static(b"a.log") };
+        let mark = |position| Mark {
+            position,
+            born_ms: 5,
+            name: Bytes::from_static(b"a.log"),
+            print: Some(Print { len: 64, crc: 7 }),
+            unread: 9,
+        };
         assert_eq!(Mark::decode(&mark(300).encode()), Some(mark(300)));
         assert!(mark(255).encode() < mark(256).encode());
         assert_eq!(Mark::decode(&Bytes::from_static(b"short")), None);
+    }
+
+    #[test]
+    fn a_mark_of_old_says_nothing_of_the_bytes_before_its_position() {
+        let old = [&300_u64.to_be_bytes()[..], &5_u64.to_be_bytes(), b"a.log"].concat();
+        let name = Bytes::from_static(b"a.log");
+        let expected = Mark { position: 300, born_ms: 5, name, print: None, unread: 0 };
+        assert_eq!(Mark::decode(&old.into()), Some(expected));
     }
 }

@@ -3,16 +3,18 @@
 use super::{
     matcher::{FileId, Look},
     position::Mark,
+    print::{BYTES_MAX, Before},
 };
 use crate::text::{Ending, Lines};
 use bytes::{Bytes, BytesMut};
+use rustix::io::Errno;
 use std::{
     ffi::OsStr,
     fs::File,
-    io,
-    os::unix::{ffi::OsStrExt, fs::FileExt},
+    io::{self, IoSliceMut},
+    os::unix::ffi::OsStrExt,
     path::PathBuf,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// A line longer than this comes in pieces, with a warning. Flume reads it whole, and the agent runs out of memory.
@@ -22,6 +24,9 @@ const LINE_BYTES_MAX: usize = 8 << 20;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
 const READ_BYTES: usize = 64 << 10;
+
+/// What is said of a file that does not go on where it was read to.
+pub(super) const CUT: &str = "what stood before the position is no longer there: the file was cut or replaced, and is read from its start";
 
 /// A file that is followed, under its name or after it.
 #[derive(Debug)]
@@ -44,9 +49,15 @@ pub(super) struct Tail {
     pub(super) grown: Instant,
     /// Failures in a row.
     pub(super) failures: u32,
+    /// When the first of them was.
+    failing_since: Instant,
     /// The mark in the channel is further than the file: it has to be put back before anything else, or it would win at a restart.
     pub(super) mark_ahead: bool,
     file: Option<File>,
+    /// What stood before `given` when it was read.
+    before: Before,
+    /// The length at the last look.
+    len: u64,
     lines: Lines,
     /// Up to here lines were given out.
     given: u64,
@@ -75,7 +86,12 @@ enum Filled {
 }
 
 impl Tail {
-    pub(super) fn new(path: PathBuf, group: usize, look: &Look, position: u64) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        group: usize,
+        look: &Look,
+        (position, before): (u64, Before),
+    ) -> Self {
         Self {
             id: look.id,
             born_ms: look.born_ms,
@@ -88,8 +104,11 @@ impl Tail {
             pending: position != look.len,
             grown: Instant::now(),
             failures: 0,
+            failing_since: Instant::now(),
             mark_ahead: false,
             file: None,
+            before,
+            len: look.len,
             lines: Lines::new(Ending::Lf, LINE_BYTES_MAX),
             given: position,
             read: position,
@@ -110,13 +129,42 @@ impl Tail {
             position,
             born_ms: self.born_ms,
             name: Bytes::copy_from_slice(self.name().as_bytes()),
+            print: self.before.print(),
+            unread: self.unread(position),
         }
+    }
+
+    /// Bytes behind `position`, by the last look at the file.
+    pub(super) fn unread(&self, position: u64) -> u64 {
+        self.len.saturating_sub(position)
+    }
+
+    /// It could not be read.
+    pub(super) fn failed(&mut self) {
+        if self.failures == 0 {
+            self.failing_since = Instant::now();
+        }
+        self.pending = false;
+        self.failures += 1;
+    }
+
+    /// Why it cannot be opened, if it has lost its name and could not be for so long. That the process has no descriptor left passes.
+    pub(super) fn is_given_up(&mut self, after: Duration) -> Option<io::Error> {
+        let is_due = self.gone
+            && self.failures > 0
+            && !self.is_open()
+            && self.failing_since.elapsed() >= after;
+        let error = if is_due { self.open().err()? } else { return None };
+        let passes = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+        (!passes(Errno::MFILE) && !passes(Errno::NFILE)).then_some(error)
     }
 
     /// Notes what a look at the file showed.
     pub(super) fn looked(&mut self, look: &Look) {
+        // As long as before and written since: it may have been cut between.
+        self.pending |= look.len != self.read || look.modified != self.modified;
         self.modified = look.modified;
-        self.pending |= look.len != self.read;
+        self.len = look.len;
     }
 
     /// Looks at the open descriptor: the only way to one that has no name left.
@@ -159,12 +207,19 @@ impl Tail {
             if line.cut && !std::mem::replace(&mut self.warned_long, true) {
                 tracing::warn!(file = %self.path.display(), offset = self.given, bytes_max = LINE_BYTES_MAX, "a long line comes in pieces");
             }
+            self.before.push(&line.body);
+            if line.len > line.body.len() {
+                self.before.push(b"\n");
+            }
             let body = if line.cut { line.body } else { without_cr(line.body) };
             bytes += body.len();
             read.lines.push((self.given, body));
             self.given += line.len as u64;
         }
         read.end = self.given;
+        if let Some(file) = self.file.as_ref().filter(|_| !read.lines.is_empty()) {
+            self.len = file.metadata()?.len();
+        }
         if read.lines.is_empty() && !read.back {
             self.at_end();
         }
@@ -187,34 +242,67 @@ impl Tail {
             let look = look.ok_or_else(|| {
                 io::Error::new(io::ErrorKind::NotFound, "replaced by another file")
             })?;
+            let before = self.before.check(&file, self.given)?;
             self.grown = Instant::now();
             self.looked(&look);
             self.file = Some(file);
+            match before {
+                Some(before) => self.before = before,
+                None => {
+                    self.start_over();
+                    self.mark_ahead = true;
+                    self.pending = true;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Reads on. A file that is shorter than what was read of it starts over.
+    /// Reads on, and sees whether what was read before still stands there: a file that was cut starts over.
     fn fill(&mut self) -> io::Result<Filled> {
         let Some(file) = &self.file else { return Ok(Filled::End) };
         let buffer = self.lines.buffer();
+        let expected = self.before.expected(buffer);
+        let expected = expected.bytes();
+        let mut seen = [0; BYTES_MAX];
+        let seen = &mut seen[..expected.len()];
         let old = buffer.len();
         buffer.resize(old + READ_BYTES, 0);
-        let result = file.read_at(buffer.get_mut(old..).unwrap_or_default(), self.read);
-        let len = *result.as_ref().unwrap_or(&0);
-        buffer.truncate(old + len);
+        // One call for both, so that nothing is cut between.
+        let mut slices =
+            [IoSliceMut::new(seen), IoSliceMut::new(buffer.get_mut(old..).unwrap_or_default())];
+        let result = rustix::io::preadv(file, &mut slices, self.read - expected.len() as u64);
+        let len = result.ok().and_then(|len| len.checked_sub(expected.len()));
+        buffer.truncate(old + len.unwrap_or(0));
         result?;
-        if len == 0 && file.metadata()?.len() < self.read {
-            tracing::warn!(file = %self.path.display(), position = self.position, "file was cut: it is read from its start");
-            self.rewind(0);
-            return Ok(Filled::Cut);
-        }
+        let Some(len) = len.filter(|_| seen == expected) else {
+            buffer.truncate(old);
+            return self.check_again();
+        };
         self.read += len as u64;
         if len == 0 {
             return Ok(Filled::End);
         }
         self.grown = Instant::now();
         Ok(Filled::More)
+    }
+
+    /// Something is not what it was: the lines that were given out, or only what stood after them.
+    fn check_again(&mut self) -> io::Result<Filled> {
+        let Some(file) = &self.file else { return Ok(Filled::End) };
+        if self.before.check(file, self.given)?.is_some() {
+            self.rewind(self.given);
+            return Ok(Filled::More);
+        }
+        self.start_over();
+        Ok(Filled::Cut)
+    }
+
+    /// The file was cut, or another one has got its number.
+    fn start_over(&mut self) {
+        tracing::warn!(file = %self.lies_at.display(), position = self.given, inode = self.id.inode, "{CUT}");
+        self.before = Before::START;
+        self.rewind(0);
     }
 
     fn rewind(&mut self, to: u64) {
@@ -242,7 +330,7 @@ mod tests {
     use std::{fs, io::Write, path::Path};
 
     fn tail(path: &Path) -> Tail {
-        Tail::new(path.to_owned(), 0, &Look::at(path).unwrap().unwrap(), 0)
+        Tail::new(path.to_owned(), 0, &Look::at(path).unwrap().unwrap(), (0, Before::START))
     }
 
     fn text(read: &Read) -> Vec<(u64, &str)> {
@@ -301,6 +389,42 @@ mod tests {
         fs::write(&path, "").unwrap();
         let read = tail.read(9, false).unwrap();
         assert_eq!((text(&read), read.end, read.back), (vec![(4, "two")], 0, true));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_and_has_grown_beyond_its_position_starts_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        for closes in [false, true] {
+            fs::write(&path, "one\ntwo\npart").unwrap();
+            let mut tail = tail(&path);
+            assert_eq!(tail.read(9, false).unwrap().lines.len(), 2);
+            fs::write(&path, "new one\nnew two\n").unwrap();
+            if closes {
+                tail.close();
+            }
+            let cut = tail.read(9, false).unwrap();
+            assert_eq!((cut.lines.len(), cut.end, cut.back), (0, 0, true));
+            tail.mark_ahead = false;
+            assert_eq!(text(&tail.read(9, false).unwrap()), [(0, "new one"), (8, "new two")]);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_written_anew_before_its_end_is_not_a_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, "one\n\0\0\0").unwrap();
+        let mut tail = tail(&path);
+        assert_eq!(text(&tail.read(9, false).unwrap()), [(0, "one")]);
+        assert!(tail.read(9, false).unwrap().lines.is_empty());
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(text(&tail.read(9, false).unwrap()), [(4, "two")]);
+        fs::write(&path, "one\ntwo\nthr").unwrap();
+        assert!(tail.read(9, false).unwrap().lines.is_empty());
+        fs::write(&path, "one\ntwo\n").unwrap();
+        let read = tail.read(9, false).unwrap();
+        assert_eq!((read.lines.len(), read.back), (0, false));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::{
     matcher::{FileId, Group, Look, Name, list},
     position::{Mark, Row, Saved, mark_key},
-    reader::Tail,
+    print::Before,
+    reader::{CUT, Tail},
 };
 use crate::component::Put;
 use bytes::Bytes;
@@ -191,9 +192,9 @@ impl Tails {
             return;
         }
         let mark = self.mark_of(path.parent().unwrap_or(Path::new("/")), look.id.inode);
-        let position = self.start_of(&path, &look, mark.as_ref());
+        let (position, before) = self.start_of(&path, &look, mark.as_ref());
         tracing::info!(source = %self.source, file = %path.display(), inode = look.id.inode, position, "file followed");
-        let mut tail = Tail::new(path, group, &look, position);
+        let mut tail = Tail::new(path, group, &look, (position, before));
         tail.mark_ahead = mark.is_some_and(|mark| mark.position > position);
         tail.pending |= tail.mark_ahead;
         // A new file may have got the inode of one just forgotten, and with it the key of its mark.
@@ -203,20 +204,36 @@ impl Tails {
         self.changed = true;
     }
 
-    /// Where to begin: the mark, else the position file, else the start or the end.
-    fn start_of(&self, path: &Path, look: &Look, mark: Option<&Mark>) -> u64 {
+    /// Where to begin: the mark, else the position file, else the start or the end. A file that was cut is read from its start.
+    fn start_of(&self, path: &Path, look: &Look, mark: Option<&Mark>) -> (u64, Before) {
         let fresh = if self.skip_to_end { look.len } else { 0 };
+        let mut before = Before::Unknown;
         let position = match mark {
             Some(mark)
                 if mark.is_about(look) && mark.is_named(path.file_name().unwrap_or_default()) =>
             {
                 self.compare(path, look, mark);
+                before = Before::of_mark(mark.print);
                 mark.position
             }
-            Some(_) => 0,
+            Some(mark) => {
+                if !mark.is_about(look) {
+                    self.tell_gone(path, mark);
+                }
+                0
+            }
             None => self.row_of(path, look).map_or(fresh, |row| row.position),
         };
-        if position > look.len { 0 } else { position }
+        match before.look(path, look.id, position) {
+            Ok(Some(before)) => (position, before),
+            Ok(None) => {
+                tracing::warn!(source = %self.source, file = %path.display(), position, inode = look.id.inode, "{CUT}");
+                (0, Before::START)
+            }
+            // It will be looked at when it is opened.
+            Err(_) if position <= look.len => (position, before),
+            Err(_) => (0, Before::START),
+        }
     }
 
     fn row_of(&self, path: &Path, look: &Look) -> Option<&Row> {
@@ -248,8 +265,8 @@ impl Tails {
             if self.group_of(directory, name).is_some() {
                 continue;
             }
-            let Some((old_name, position)) =
-                self.left_behind(directory, *inode, &directory.join(name))
+            let path = directory.join(name);
+            let Some((old_name, position, before)) = self.left_behind(directory, *inode, &path)
             else {
                 continue;
             };
@@ -257,14 +274,16 @@ impl Tails {
             else {
                 continue;
             };
-            let Ok(Some(look)) = Look::at(&directory.join(name)) else { continue };
-            if self.files.contains_key(&look.id) || position > look.len {
+            let Ok(Some(look)) = Look::at(&path) else { continue };
+            // Of another file that has got the number of one that is gone, nothing is known.
+            let before = before.look(&path, look.id, position).ok().flatten();
+            let Some(before) = before.filter(|_| !self.files.contains_key(&look.id)) else {
                 continue;
-            }
-            tracing::info!(source = %self.source, from = %old_name.display(), to = %directory.join(name).display(), position,
+            };
+            tracing::info!(source = %self.source, from = %old_name.display(), to = %path.display(), position,
                 "file was renamed while the agent was down, followed to its end");
-            let mut tail = Tail::new(old_name, group, &look, position);
-            tail.lies_at = directory.join(name);
+            let mut tail = Tail::new(old_name, group, &look, (position, before));
+            tail.lies_at = path;
             tail.gone = true;
             tail.pending = true;
             self.files.insert(look.id, tail);
@@ -300,13 +319,20 @@ impl Tails {
         paths.filter(is_missed).collect()
     }
 
-    /// The name and position that a file had, if it was followed under another name and this is the same file by all that can be known.
-    fn left_behind(&self, directory: &Path, inode: u64, now_at: &Path) -> Option<(PathBuf, u64)> {
+    /// The name and position that a file had, if it was followed under another name and this is the same file by its birth; and what stood
+    /// before that position.
+    fn left_behind(
+        &self,
+        directory: &Path,
+        inode: u64,
+        now_at: &Path,
+    ) -> Option<(PathBuf, u64, Before)> {
         use std::os::unix::ffi::OsStrExt;
         let look = || Look::at(now_at).ok().flatten();
         if let Some(mark) = self.mark_of(directory, inode) {
             let name = OsStr::from_bytes(&mark.name);
-            return mark.is_about(&look()?).then(|| (directory.join(name), mark.position));
+            let before = Before::of_mark(mark.print);
+            return mark.is_about(&look()?).then(|| (directory.join(name), mark.position, before));
         }
         let row = self
             .saved
@@ -315,21 +341,39 @@ impl Tails {
             .find(|row| row.inode == inode && row.path.parent() == Some(directory))?;
         // A file born later has got the inode of one that is gone.
         let older = look()?.born_ms <= self.saved.written_ms;
-        older.then(|| (row.path.clone(), row.position))
+        older.then(|| (row.path.clone(), row.position, Before::Unknown))
     }
 
     /// The rows of the position file have served; marks of files that are gone can go.
     fn forget_saved(&mut self) {
         let saved = std::mem::take(&mut self.saved);
-        for Row { inode, path, .. } in saved.rows {
+        for Row { inode, path, position } in saved.rows {
             let directory = path.parent().unwrap_or(Path::new("/"));
             let known = self
                 .files
                 .values()
                 .any(|tail| tail.id.inode == inode && tail.path.parent() == Some(directory));
-            if !known {
-                self.stale.push(mark_key(&self.source, inode, directory));
+            if known {
+                continue;
             }
+            match self.mark_of(directory, inode) {
+                Some(mark) => self.tell_gone(&path, &mark),
+                None => {
+                    tracing::info!(source = %self.source, file = %path.display(), position, "file is gone");
+                }
+            }
+            self.stale.push(mark_key(&self.source, inode, directory));
+        }
+    }
+
+    /// A file that went while the agent was down, and what is known to have been in it.
+    fn tell_gone(&self, path: &Path, mark: &Mark) {
+        let (file, position) = (path.display(), mark.position);
+        if mark.unread > 0 {
+            tracing::warn!(source = %self.source, %file, position, unread_bytes_min = mark.unread,
+                "file is gone since the agent was stopped: what it had from this position on is lost");
+        } else {
+            tracing::info!(source = %self.source, %file, position, "file is gone");
         }
     }
 

@@ -1,5 +1,7 @@
+mod losses;
+
 use super::*;
-use crate::testing::{Collector, Running as Source};
+use crate::testing::{Collector, Log, Running as Source};
 use std::{
     fs,
     io::Write,
@@ -195,33 +197,14 @@ async fn the_mark_counts_and_not_the_position_file() {
     source.stop().await;
 }
 
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_position_file_ahead_of_the_mark_is_a_warning_and_one_behind_is_none() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // Of this thread, on which the source runs, too.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::start();
     let dir = Dir::new();
     dir.append("a", "one\ntwo\n");
     let mut out = Arc::default();
     for (edited, level) in [(None, None), (Some(4), Some("INFO")), (Some(9), Some("WARN"))] {
-        log.0.lock().unwrap().clear();
+        log.clear();
         if let Some(position) = edited {
             let saved = fs::read_to_string(dir.positions()).unwrap();
             assert!(saved.contains("\"pos\":8"), "{saved}");
@@ -231,7 +214,7 @@ async fn a_position_file_ahead_of_the_mark_is_a_warning_and_one_behind_is_none()
         let source = dir.start("a", &[], out).await;
         assert_eq!(source.out.wait_for(2).await, ["one", "two"]);
         out = source.stop().await;
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let text = log.text();
         let line = text.lines().find(|line| line.contains(" wins"));
         assert_eq!(line.is_some(), level.is_some(), "{text}");
         if let (Some(line), Some(level), Some(position)) = (line, level, edited) {
