@@ -7,7 +7,8 @@
 
 mod common;
 
-use common::{gate::GateVfs, sim::SimVfs};
+use common::gate::GateVfs;
+use fchannel::io::sim::SimVfs;
 use fchannel::{Channel, CommitError, Durability, Error, Lsn, Options, TakeLimit, Wal, WalOptions};
 use std::{
     fs,

@@ -9,7 +9,8 @@
 
 mod common;
 
-use common::{env, put_all, put_of, sim::SimVfs};
+use common::{env, put_all, put_of};
+use fchannel::io::sim::SimVfs;
 use fchannel::{Channel, ErrorKind, Options, TakeLimit};
 use std::{
     path::{Path, PathBuf},
