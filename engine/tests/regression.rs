@@ -290,3 +290,25 @@ fn a_failed_sync_before_a_rotation_is_final() {
     assert!(channel.poisoned().is_some());
     assert!(channel.put(b"later").is_err());
 }
+
+/// A take was the last frame of the log, and only the newest checkpoint vouched for it; by that checkpoint the segment of its events was
+/// given back. When the checkpoint was damaged, the older one was loaded, in which these events are owed: the open was refused, though
+/// the take that freed them lay in the log.
+#[test]
+fn a_damaged_checkpoint_is_passed_over_where_it_alone_vouched_for_a_take() {
+    let world = SimVfs::new(1);
+    let open = || Channel::open_on(Arc::new(world.clone()), Path::new("/disk"), options(&[]));
+    let channel = open().unwrap();
+    channel.put(b"one").unwrap();
+    channel.close().unwrap();
+    let channel = open().unwrap();
+    take_all(&channel);
+    channel.checkpoint().unwrap();
+    drop(channel);
+    let is_checkpoint = |path: &PathBuf| path.to_string_lossy().contains("checkpoint-");
+    let newest = world.paths().into_iter().filter(is_checkpoint).max().unwrap();
+    world.flip(&newest, 300);
+    let channel = open().unwrap();
+    assert_eq!(channel.stats().events, 0);
+    assert_eq!(channel.recovery().images_passed_over.len(), 1);
+}

@@ -109,8 +109,8 @@ impl Apply for Owner {
         Ok(())
     }
 
-    fn check(&self, oldest: &SegmentHeader, _held_back: &[Frame]) -> Result<()> {
-        self.queue.check(oldest)
+    fn check(&self, oldest: &SegmentHeader, held_back: &[Frame]) -> Result<()> {
+        self.queue.check(oldest, held_back)
     }
 
     fn image(&self) -> Vec<u8> {

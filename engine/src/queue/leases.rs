@@ -238,13 +238,20 @@ impl Queue {
     }
 
     /// Rule S4: the oldest event owed lies in a segment that is there. Checked after the replay, because a later take may have freed one
-    /// that is gone.
+    /// that is gone; also one that nobody vouches for, when the checkpoint that did is damaged.
     ///
     /// # Errors
     /// `Corrupt` (@J).
-    pub(crate) fn check(&self, oldest: &SegmentHeader) -> Result<()> {
-        let state = self.state.lock();
-        if state.owed() > 0 && state.head() < oldest.first_item {
+    pub(crate) fn check(&self, oldest: &SegmentHeader, held_back: &[Frame]) -> Result<()> {
+        let is_gone = |state: &State| state.owed() > 0 && state.head() < oldest.first_item;
+        let mut state = self.state.lock().clone();
+        for frame in held_back {
+            if !is_gone(&state) {
+                break;
+            }
+            state.apply(frame)?;
+        }
+        if is_gone(&state) {
             let what = format!("@J: event {} is owed, and its segment is gone", state.head());
             return Err(Error::corrupt(what));
         }
