@@ -312,3 +312,18 @@ fn a_damaged_checkpoint_is_passed_over_where_it_alone_vouched_for_a_take() {
     assert_eq!(channel.stats().events, 0);
     assert_eq!(channel.recovery().images_passed_over.len(), 1);
 }
+
+/// The home held segments, and another directory, which held none, had joined. When the disk of the home was not mounted, what was left
+/// looked like a log whose making had been interrupted: a new one was made.
+#[test]
+fn a_home_that_is_not_mounted_is_no_new_log() {
+    let world = SimVfs::new(1);
+    let (home, joined) = (PathBuf::from("/disk/home"), PathBuf::from("/disk/joined"));
+    let open = |data: &[&PathBuf]| Channel::open_on(Arc::new(world.clone()), &home, options(data));
+    open(&[&home]).unwrap().put(b"event").unwrap();
+    drop(open(&[&home, &joined]).unwrap());
+    let gone = world.unmount(&home);
+    assert!(open(&[&home, &joined]).is_err());
+    world.mount(&gone);
+    assert_eq!(open(&[&home, &joined]).unwrap().stats().events, 1);
+}

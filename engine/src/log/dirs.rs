@@ -148,7 +148,7 @@ struct Identity<'a> {
 
 impl Identity<'_> {
     /// Checks that every directory is present and ours, and writes the manifests that are missing or outdated: the home's last, so that
-    /// a home with a manifest means that all others have theirs.
+    /// each directory that a home names has one.
     fn settle(&self) -> Result<[u8; 16]> {
         let found: Vec<Option<Manifest>> =
             self.all.iter().map(|dir| read_manifest(self.vfs, dir)).collect::<Result<_>>()?;
@@ -161,7 +161,13 @@ impl Identity<'_> {
             self.refuse_segments_without_manifest()?;
             let log_id =
                 (u128::from(self.vfs.random()) << 64 | u128::from(self.vfs.random())).to_le_bytes();
-            return self.write(log_id, self.vfs.wall_ms(), &found);
+            let created_ms = self.vfs.wall_ms();
+            if self.all.len() > 1 {
+                // The home before all others, as one that nobody has joined yet: so a directory that has a manifest, where the home has
+                // none, has lost its home.
+                self.replace(self.home, &self.manifest_of(self.home, log_id, created_ms, &[]))?;
+            }
+            return self.write(log_id, created_ms, &found);
         };
         for (dir, manifest) in self.all.iter().zip(&found) {
             if manifest.as_ref().is_some_and(|manifest| manifest.log_id != any.log_id) {
@@ -170,7 +176,9 @@ impl Identity<'_> {
                 return Err(Error::new(ErrorKind::NotAChannel, what).in_file(dir));
             }
         }
-        let complete = of(self.home).is_some() || self.any_segment()?;
+        // A home that holds no segments can be made again.
+        let home_holds_segments = self.data.iter().any(|dir| dir == self.home);
+        let complete = of(self.home).is_some() || home_holds_segments || self.any_segment()?;
         for (index, named) in any.data_dirs.iter().enumerate().filter(|_| complete) {
             let here = self.data.get(index);
             let ours = here
@@ -216,32 +224,41 @@ impl Identity<'_> {
         created_ms: u64,
         found: &[Option<Manifest>],
     ) -> Result<[u8; 16]> {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let data_dirs: Vec<String> = self.data.iter().map(|dir| text(dir)).collect();
         let (homes, others): (Vec<_>, Vec<_>) =
             self.all.iter().zip(found).partition(|(dir, _)| *dir == self.home);
         for (dir, old) in others.into_iter().chain(homes) {
-            let directory = self
-                .data
-                .iter()
-                .position(|data| data == dir)
-                .and_then(|index| u32::try_from(index).ok());
-            let manifest = Manifest {
-                log_id,
-                created_ms,
-                directory,
-                home: text(self.home),
-                data_dirs: data_dirs.clone(),
-            };
+            let manifest = self.manifest_of(dir, log_id, created_ms, self.data);
             if old.as_ref() != Some(&manifest) {
-                let path = dir.join(names::MANIFEST);
-                let bytes = manifest_to_bytes(&manifest)?;
-                self.vfs
-                    .replace(&path, &bytes)
-                    .map_err(|error| Error::io("cannot write the manifest", &path, error))?;
+                self.replace(dir, &manifest)?;
             }
         }
         Ok(log_id)
+    }
+
+    fn manifest_of(
+        &self,
+        dir: &Path,
+        log_id: [u8; 16],
+        created_ms: u64,
+        data: &[PathBuf],
+    ) -> Manifest {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let directory = self.data.iter().position(|data| data == dir);
+        Manifest {
+            log_id,
+            created_ms,
+            directory: directory.and_then(|index| u32::try_from(index).ok()),
+            home: text(self.home),
+            data_dirs: data.iter().map(|dir| text(dir)).collect(),
+        }
+    }
+
+    fn replace(&self, dir: &Path, manifest: &Manifest) -> Result<()> {
+        let path = dir.join(names::MANIFEST);
+        let bytes = manifest_to_bytes(manifest)?;
+        self.vfs
+            .replace(&path, &bytes)
+            .map_err(|error| Error::io("cannot write the manifest", &path, error))
     }
 }
 

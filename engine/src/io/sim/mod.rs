@@ -68,6 +68,17 @@ pub enum Fault {
     NoSpace,
 }
 
+/// Writes to open files, by number from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writes {
+    /// The last one.
+    pub last: u64,
+    /// The last one that a sync covers.
+    pub durable: u64,
+    /// The last one for which something written later may vouch.
+    pub vouched: u64,
+}
+
 /// A simulated machine: a file system, a clock and chance. Clones share it.
 #[derive(Clone)]
 pub struct SimVfs {
@@ -314,20 +325,19 @@ impl SimVfs {
     }
 
     /// Empties `dir`, as if its disk were not mounted; answers what [`mount`](Self::mount) brings back.
-    #[must_use]
-    pub fn unmount(&self, dir: &Path) -> Vec<(PathBuf, u64)> {
+    pub fn unmount(&self, dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        self.world.lock().tally.count(Trouble::DirAbsent);
+        let here = self.paths().into_iter().filter(|path| path.parent() == Some(dir));
+        let files: Vec<_> =
+            here.map(|path| (path.clone(), self.content(&path).unwrap_or_default())).collect();
         let mut world = self.world.lock();
-        world.tally.count(Trouble::DirAbsent);
-        let here = world.entries.now.iter().filter(|(path, _)| path.parent() == Some(dir));
-        let here: Vec<_> = here.map(|(path, node)| (path.clone(), *node)).collect();
-        here.iter().for_each(|(path, _)| world.entries.set(path, None));
-        here
+        files.iter().for_each(|(path, _)| world.entries.set(path, None));
+        files
     }
 
     /// Undoes [`unmount`](Self::unmount).
-    pub fn mount(&self, files: &[(PathBuf, u64)]) {
-        let mut world = self.world.lock();
-        files.iter().for_each(|(path, node)| world.entries.set(path, Some(*node)));
+    pub fn mount(&self, files: &[(PathBuf, Vec<u8>)]) {
+        files.iter().for_each(|(path, bytes)| self.set_content(path, bytes.clone()));
     }
 
     /// True if a part of the range lies in bytes for which nothing written later can vouch: they were written since the last sync before
@@ -335,19 +345,19 @@ impl SimVfs {
     #[must_use]
     pub fn is_unvouched(&self, path: &Path, offset: u64, len: u64) -> bool {
         let world = self.world.lock();
-        let Ok(node) = world.find(path) else { return false };
-        world
-            .recent
-            .ranges
-            .iter()
-            .any(|(id, range)| *id == node && range.start < offset + len && offset < range.end)
+        world.find(path).is_ok_and(|node| world.recent.covers(node, &(offset..offset + len)))
     }
 
-    /// How many writes to open files there were, and the number of the first one for which nothing vouches.
+    /// How many bytes [`is_unvouched`](Self::is_unvouched) would be true of, at most: an open writes them anew.
     #[must_use]
-    pub fn writes(&self) -> (u64, u64) {
-        let world = self.world.lock();
-        (world.recent.writes, world.recent.first_write)
+    pub fn unvouched_bytes(&self) -> u64 {
+        self.world.lock().recent.bytes()
+    }
+
+    /// How far the writes to open files got.
+    #[must_use]
+    pub fn writes(&self) -> Writes {
+        self.world.lock().recent.writes()
     }
 
     /// The file that was written last.

@@ -58,14 +58,14 @@ impl File for SimFile {
         world.write(&self.path, self.node, offset, &bytes)?;
         match sync {
             Sync::No => Ok(()),
-            Sync::Data => world.sync(&self.path, self.node),
+            Sync::Data => world.sync(&self.path, self.node, false),
         }
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut world = self.disk.world.lock();
         self.check(&mut world)?;
-        world.sync(&self.path, self.node)
+        world.sync(&self.path, self.node, false)
     }
 }
 
@@ -105,7 +105,7 @@ impl Steps for SimVfs {
     }
 
     fn sync_made(&self, file: &SimFile) -> io::Result<()> {
-        self.world.lock().sync(&file.path, file.node)
+        self.world.lock().sync(&file.path, file.node, true)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! The state of a simulated machine, and what each step does to it.
 
 use super::{
-    Fault, Place, Rng, Tally, Trouble,
+    Fault, Place, Rng, Tally, Trouble, Writes,
     entries::{Entries, NodeId},
     node::{Node, SECTOR},
 };
@@ -74,9 +74,12 @@ pub(super) struct World {
 #[derive(Default)]
 pub(super) struct Recent {
     /// Writes to open files so far.
-    pub(super) writes: u64,
-    pub(super) first_write: u64,
-    pub(super) ranges: Vec<(NodeId, Range<u64>)>,
+    writes: u64,
+    /// The first write since the last sync before the last write, and where these writes went.
+    first_write: u64,
+    ranges: Vec<(NodeId, Range<u64>)>,
+    /// The same for the sync before: what it is again if the last writes are lost.
+    before: (u64, Vec<(NodeId, Range<u64>)>),
     synced: bool,
     /// What is being made, without a name yet.
     filling: Vec<(NodeId, Range<u64>)>,
@@ -88,21 +91,47 @@ impl Recent {
         self.writes += 1;
         self.last_node = Some(node);
         if self.synced {
-            self.ranges.clear();
+            self.before = (self.first_write, std::mem::take(&mut self.ranges));
             self.first_write = self.writes;
             self.synced = false;
         }
         self.ranges.push((node, range));
     }
 
-    /// A new file vouches, by what it says, for all that was synced before it; not for itself.
-    fn named(&mut self, node: NodeId) {
+    /// A new segment vouches for all that was written before it, not for itself.
+    fn named_segment(&mut self, node: NodeId) {
         if self.filling.iter().any(|(id, _)| *id == node) {
             self.first_write = self.writes + 1;
-            self.ranges.clear();
-            self.ranges.extend(self.filling.drain(..).filter(|(id, _)| *id == node));
+            self.ranges = self.filling.drain(..).filter(|(id, _)| *id == node).collect();
             self.synced = true;
         }
+    }
+
+    /// What was not synced when the world ends may be gone, and with it what it said of earlier writes.
+    fn end(&mut self) {
+        self.filling.clear();
+        if !self.synced {
+            self.first_write = self.before.0;
+            self.ranges.append(&mut self.before.1);
+        }
+    }
+
+    pub(super) fn writes(&self) -> Writes {
+        let vouched = self.first_write.saturating_sub(1);
+        Writes {
+            last: self.writes,
+            durable: if self.synced { self.writes } else { vouched },
+            vouched,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.ranges.iter().map(|(_, range)| range.end - range.start).sum()
+    }
+
+    pub(super) fn covers(&self, node: NodeId, range: &Range<u64>) -> bool {
+        let touch = |other: &Range<u64>| other.start < range.end && range.start < other.end;
+        self.ranges.iter().any(|(id, other)| *id == node && touch(other))
     }
 }
 
@@ -344,7 +373,8 @@ impl World {
         self.put(node, offset, bytes, outcome).map(drop)
     }
 
-    pub(super) fn sync(&mut self, path: &Path, node: NodeId) -> io::Result<()> {
+    /// `made`: a file that has no name yet.
+    pub(super) fn sync(&mut self, path: &Path, node: NodeId, made: bool) -> io::Result<()> {
         let outcome = self.operation("sync", path)?;
         if self.sync_is_a_lie {
             return outcome.answer(());
@@ -354,7 +384,7 @@ impl World {
             Some(_) if outcome.extent != Extent::All => {}
             _ => {
                 self.node(node).sync();
-                self.recent.synced = true;
+                self.recent.synced |= !made;
             }
         }
         outcome.answer(())
@@ -373,7 +403,9 @@ impl World {
         let outcome = self.operation("rename to", to)?;
         if outcome.done() {
             self.entries.rename(from, to);
-            self.recent.named(node);
+            if stem(to) == "seg" {
+                self.recent.named_segment(node);
+            }
             self.forget_unreachable();
         }
         outcome.answer(())
@@ -435,7 +467,7 @@ impl World {
         self.locked.clear();
         self.faults.clear();
         self.read_faults.clear();
-        self.recent.filling.clear();
+        self.recent.end();
     }
 
     /// The machine is gone, with what was not durable.
