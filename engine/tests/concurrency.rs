@@ -340,7 +340,7 @@ fn dropping_the_last_clone_leaves_no_ticket_without_an_answer() {
 
 #[test]
 fn dropping_a_channel_without_threads_answers_its_tickets() {
-    let world = common::sim::SimVfs::new(1);
+    let world = fchannel::io::sim::SimVfs::new(1);
     let path = std::path::Path::new("/disk");
     let channel = Channel::open_on(Arc::new(world), path, options()).unwrap();
     let ticket = submit(&channel, &["ticket"]);

@@ -4,16 +4,11 @@
 
 mod common;
 
-use common::{
-    drain,
-    full::FullVfs,
-    now, payloads, put_of,
-    sim::{Fault, SimVfs},
-    texts,
-};
+use common::{drain, full::FullVfs, now, payloads, put_of, texts};
 use fchannel::{
     Channel, CommitError, Durability, Error, ErrorKind, Inspector, Options, Severity, TakeLimit,
     Ticket, Verify, Wal, WalOptions,
+    io::sim::{Fault, SimVfs},
 };
 use std::{path::Path, sync::Arc};
 
@@ -47,7 +42,7 @@ impl Place {
 
     /// Lets the background thread's time come.
     fn tick(&self, channel: &Channel) {
-        self.world.world().clock_ms += 50;
+        self.world.advance_ms(50);
         // Without room there is no checkpoint: it is tried again.
         drop(channel.tick());
     }
@@ -209,8 +204,7 @@ fn a_crash_while_a_full_segment_is_left_loses_nothing_and_brings_nothing_back() 
         let place = Place::new(at);
         let channel = place.filled(&texts("old ", 4));
         place.disk.leave(at % 13 * 40);
-        let operations = place.world.world().operations;
-        place.world.world().fault = Some((operations + at, Fault::Crash));
+        place.world.plan(place.world.operations() + at, Fault::Crash);
         let put = submit(&channel, &texts("new ", 9));
         let take = channel.begin_take(TakeLimit::events(1)).unwrap().submit().unwrap();
         lead_all(&channel);

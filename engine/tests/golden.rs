@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::sim::SimVfs;
+use fchannel::io::sim::SimVfs;
 use fchannel::{Channel, Event, Headers, Options, TakeLimit};
 use std::{fmt::Write, fs, path::Path, sync::Arc};
 
@@ -139,7 +139,7 @@ fn frame_end(segment: &[u8], at: usize) -> usize {
 #[test]
 fn the_bytes_on_disk_are_those_of_the_format() {
     let world = SimVfs::new(0);
-    world.world().counting = Some(0);
+    world.count_instead_of_chance();
     let home = Path::new("/home");
     let options = Options {
         data_dirs: vec!["/home".into(), "/data".into()],
@@ -156,7 +156,7 @@ fn the_bytes_on_disk_are_those_of_the_format() {
     }
     put.set_mark(b"position", b"1042").unwrap();
     put.commit().unwrap();
-    world.world().clock_ms += 5;
+    world.advance_ms(5);
     let first = channel.begin_take(TakeLimit::events(1)).unwrap();
     channel.begin_take(TakeLimit::events(1)).unwrap().commit().unwrap();
     drop(first);

@@ -6,7 +6,8 @@
 
 mod common;
 
-use common::{now, sim::SimVfs};
+use common::now;
+use fchannel::io::sim::SimVfs;
 use fchannel::{Channel, Durability, ErrorKind, Options, PutError, TakeLimit, TakeTransaction};
 use proptest::{collection::vec, prelude::*};
 use std::{
@@ -272,7 +273,7 @@ impl Test {
             Step::Checkpoint => self.channel().checkpoint().map(drop).unwrap(),
             Step::Sync => self.channel().sync().map(drop).unwrap(),
             Step::Tick { ms } => {
-                self.world.world().clock_ms += ms;
+                self.world.advance_ms(ms);
                 self.channel().tick().unwrap();
             }
             Step::SetCapacity { events } => {

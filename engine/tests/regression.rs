@@ -7,10 +7,10 @@
 
 mod common;
 
-use common::{gate::GateVfs, sim::SimVfs};
+use common::gate::GateVfs;
 use fchannel::{
     Channel, CommitError, Durability, Error, ErrorKind, Inspector, Lsn, Options, TakeLimit, Wal,
-    WalOptions,
+    WalOptions, io::sim::SimVfs,
 };
 use std::{
     fs,
@@ -412,4 +412,41 @@ fn a_wait_may_be_as_long_as_a_duration_can_be() {
     channel.put(b"event").unwrap();
     let take = channel.take_timeout(TakeLimit::events(1), std::time::Duration::MAX).unwrap();
     assert_eq!(take.records().len(), 1);
+}
+
+/// A take was the last frame of the log, and only the newest checkpoint vouched for it; by that checkpoint the segment of its events was
+/// given back. When the checkpoint was damaged, the older one was loaded, in which these events are owed: the open was refused, though
+/// the take that freed them lay in the log.
+#[test]
+fn a_damaged_checkpoint_is_passed_over_where_it_alone_vouched_for_a_take() {
+    let world = SimVfs::new(1);
+    let open = || Channel::open_on(Arc::new(world.clone()), Path::new("/disk"), options(&[]));
+    let channel = open().unwrap();
+    channel.put(b"one").unwrap();
+    channel.close().unwrap();
+    let channel = open().unwrap();
+    take_all(&channel);
+    channel.checkpoint().unwrap();
+    drop(channel);
+    let is_checkpoint = |path: &PathBuf| path.to_string_lossy().contains("checkpoint-");
+    let newest = world.paths().into_iter().filter(is_checkpoint).max().unwrap();
+    world.flip(&newest, 300);
+    let channel = open().unwrap();
+    assert_eq!(channel.stats().events, 0);
+    assert_eq!(channel.recovery().images_passed_over.len(), 1);
+}
+
+/// The home held segments, and another directory, which held none, had joined. When the disk of the home was not mounted, what was left
+/// looked like a log whose making had been interrupted: a new one was made.
+#[test]
+fn a_home_that_is_not_mounted_is_no_new_log() {
+    let world = SimVfs::new(1);
+    let (home, joined) = (PathBuf::from("/disk/home"), PathBuf::from("/disk/joined"));
+    let open = |data: &[&PathBuf]| Channel::open_on(Arc::new(world.clone()), &home, options(data));
+    open(&[&home]).unwrap().put(b"event").unwrap();
+    drop(open(&[&home, &joined]).unwrap());
+    let gone = world.unmount(&home);
+    assert!(open(&[&home, &joined]).is_err());
+    world.mount(&gone);
+    assert_eq!(open(&[&home, &joined]).unwrap().stats().events, 1);
 }

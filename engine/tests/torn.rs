@@ -9,11 +9,11 @@
 
 mod common;
 
-use common::{
-    env, put_all, put_of,
-    sim::{Fault, SimVfs},
+use common::{env, put_all, put_of};
+use fchannel::{
+    Channel, ErrorKind, OnDamage, Options, TakeLimit,
+    io::sim::{Fault, SimVfs},
 };
-use fchannel::{Channel, ErrorKind, OnDamage, Options, TakeLimit};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -265,8 +265,7 @@ fn a_damaged_manifest_is_made_again_where_damage_is_gone_around() {
     for at in 1.. {
         let world = whole.copy();
         world.set_content(&manifest, bytes.clone());
-        let first = world.world().operations;
-        world.world().fault = Some((first + at, Fault::Crash));
+        world.plan(world.operations() + at, Fault::Crash);
         drop(open_with(&world, OnDamage::Quarantine));
         let crashed = world.is_dead();
         world.power_cut();
@@ -500,8 +499,7 @@ fn a_crash_while_damage_is_set_aside_loses_no_more() {
         let mut operations = 0;
         for at in 1.. {
             let copy = world.copy();
-            let first = copy.world().operations;
-            copy.world().fault = Some((first + at, Fault::Crash));
+            copy.plan(copy.operations() + at, Fault::Crash);
             drop(open_with(&copy, OnDamage::Quarantine));
             if !copy.is_dead() {
                 break;

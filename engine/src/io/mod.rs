@@ -7,6 +7,9 @@
 //! that returns success has reached the medium; a 512-byte sector is written whole or not at all; bytes nobody writes do not change
 //! without a checksum noticing.
 
+mod durable;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod std;
 mod sys;
 

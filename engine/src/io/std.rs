@@ -5,21 +5,23 @@
     reason = "this is the module that the others are sent to"
 )]
 
-use super::{File, Holder, LockAttempt, Medium, Sync, Vfs, sys};
+use super::{
+    File, Holder, LockAttempt, Medium, Sync, Vfs,
+    durable::{self, Steps},
+    sys,
+};
 use rustix::{fs, io::Errno, rand};
 use std::{
-    ffi::OsString,
     fs::OpenOptions,
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, Read},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
 };
 
 const LOCK_FILE: &str = "in_use.lock";
-static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// The operating system's files, clock and threads.
 #[derive(Debug)]
@@ -108,21 +110,39 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     std::fs::File::open(parent)?.sync_all()
 }
 
-/// Syncs the parent of a file that has its name already: no error of this says that nothing is left behind.
-fn sync_parent_of_named(path: &Path) -> io::Result<()> {
-    sync_parent(path).map_err(|error| io::Error::other(format!("its directory: {error}")))
-}
+impl Steps for StdVfs {
+    type Made = std::fs::File;
 
-/// `seg-3` is made as `seg-3.tmp`: recovery deletes what a crash leaves under such a name.
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(".tmp");
-    path.with_file_name(name)
-}
+    fn make(&self, path: &Path) -> io::Result<Self::Made> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    }
 
-/// Deletes a half-made file, and keeps the error that made it so. What cannot be deleted has a temporary name: recovery tries again.
-fn discard<T>(path: &Path, answer: io::Result<T>) -> io::Result<T> {
-    answer.inspect_err(|_| drop(std::fs::remove_file(path)))
+    fn edit(&self, path: &Path) -> io::Result<Self::Made> {
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    fn fill(&self, file: &Self::Made, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn sync_made(&self, file: &Self::Made) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => std::fs::remove_dir(path),
+            answer => answer,
+        }
+    }
+
+    fn sync_parent(&self, path: &Path) -> io::Result<()> {
+        sync_parent(path)
+    }
 }
 
 /// What the holder of a lock file wrote into it.
@@ -205,48 +225,15 @@ impl Vfs for StdVfs {
     }
 
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
-        let made = match donor {
-            Some(donor) => donor.to_path_buf(),
-            None => temporary(path),
-        };
-        let fill = || {
-            let fresh = donor.is_none();
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(fresh)
-                .truncate(fresh)
-                .open(&made)?;
-            file.write_all_at(head, 0)?;
-            file.sync_all()?;
-            Ok(file)
-        };
-        let file = if donor.is_some() { fill()? } else { discard(&made, fill())? };
-        std::fs::rename(&made, path)?;
-        sync_parent_of_named(path)?;
-        Ok(Arc::new(StdFile(file)))
+        Ok(Arc::new(StdFile(durable::create(self, path, head, donor)?)))
     }
 
     fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
-        let made = temporary(path);
-        let fill = || {
-            let mut file = std::fs::File::create(&made)?;
-            let mut left = size_bytes;
-            while left > 0 {
-                let piece = ZEROS.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                file.write_all(ZEROS.get(..piece).unwrap_or(&ZEROS))?;
-                left -= piece as u64;
-            }
-            file.sync_all()
-        };
-        discard(&made, fill())?;
-        std::fs::rename(&made, path)?;
-        sync_parent_of_named(path)
+        durable::reserve(self, path, size_bytes)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
-        std::fs::rename(path, spare)?;
-        sync_parent(path)
+        durable::retire(self, path, spare)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -254,23 +241,11 @@ impl Vfs for StdVfs {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let made = temporary(path);
-        let fill = || {
-            let mut file = std::fs::File::create(&made)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        discard(&made, fill())?;
-        std::fs::rename(&made, path)?;
-        sync_parent_of_named(path)
+        durable::replace(self, path, bytes)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => std::fs::remove_dir(path)?,
-            answer => answer?,
-        }
-        sync_parent(path)
+        durable::remove(self, path)
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {

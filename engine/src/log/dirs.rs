@@ -172,21 +172,27 @@ impl Found {
 
 impl Identity<'_> {
     /// Checks that every directory is present and ours, and writes the manifests that are missing or outdated: the home's last, so that
-    /// a home with a manifest means that all others have theirs.
+    /// each directory that a home names has one.
     fn settle(&self, warnings: &mut Vec<String>) -> Result<[u8; 16]> {
         let found: Vec<Found> = self.all.iter().map(|dir| self.find(dir)).collect::<Result<_>>()?;
         let of = |dir: &Path| {
             self.all.iter().position(|other| other == dir).and_then(|at| found.get(at))
         };
-        let manifest_of = |dir: &Path| of(dir).and_then(Found::manifest);
-        let Some(any) = manifest_of(self.home).or_else(|| {
+        let known_of = |dir: &Path| of(dir).and_then(Found::manifest);
+        let Some(any) = known_of(self.home).or_else(|| {
             found.iter().filter_map(Found::manifest).max_by_key(|manifest| manifest.data_dirs.len())
         }) else {
             self.refuse_segments_without_manifest(&found)?;
             self.copy_damaged_aside(&found, warnings)?;
             let log_id =
                 (u128::from(self.vfs.random()) << 64 | u128::from(self.vfs.random())).to_le_bytes();
-            return self.write(log_id, self.vfs.wall_ms(), &found);
+            let created_ms = self.vfs.wall_ms();
+            if self.all.len() > 1 {
+                // The home before all others, as one that nobody has joined yet: so a directory that has a manifest, where the home has
+                // none, has lost its home.
+                self.replace(self.home, &self.manifest_of(self.home, log_id, created_ms, &[]))?;
+            }
+            return self.write(log_id, created_ms, &found);
         };
         for (dir, found) in self.all.iter().zip(&found) {
             if found.manifest().is_some_and(|manifest| manifest.log_id != any.log_id) {
@@ -195,7 +201,10 @@ impl Identity<'_> {
                 return Err(Error::new(ErrorKind::NotAChannel, what).in_file(dir));
             }
         }
-        let complete = manifest_of(self.home).is_some() || self.any_segment()?;
+        // A home that holds no segments can be made again.
+        let home_holds_segments = self.data.iter().any(|dir| dir == self.home);
+        let complete =
+            known_of(self.home).is_some() || home_holds_segments || self.any_segment()?;
         for (index, named) in any.data_dirs.iter().enumerate().filter(|_| complete) {
             let here = self.data.get(index);
             let ours = here.is_some_and(|dir| match of(dir) {
@@ -282,32 +291,41 @@ impl Identity<'_> {
     }
 
     fn write(&self, log_id: [u8; 16], created_ms: u64, found: &[Found]) -> Result<[u8; 16]> {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let data_dirs: Vec<String> = self.data.iter().map(|dir| text(dir)).collect();
         let (homes, others): (Vec<_>, Vec<_>) =
             self.all.iter().zip(found).partition(|(dir, _)| *dir == self.home);
         for (dir, old) in others.into_iter().chain(homes) {
-            let directory = self
-                .data
-                .iter()
-                .position(|data| data == dir)
-                .and_then(|index| u32::try_from(index).ok());
-            let manifest = Manifest {
-                log_id,
-                created_ms,
-                directory,
-                home: text(self.home),
-                data_dirs: data_dirs.clone(),
-            };
+            let manifest = self.manifest_of(dir, log_id, created_ms, self.data);
             if old.manifest() != Some(&manifest) {
-                let path = dir.join(names::MANIFEST);
-                let bytes = manifest_to_bytes(&manifest)?;
-                self.vfs
-                    .replace(&path, &bytes)
-                    .map_err(|error| Error::io("cannot write the manifest", &path, error))?;
+                self.replace(dir, &manifest)?;
             }
         }
         Ok(log_id)
+    }
+
+    fn manifest_of(
+        &self,
+        dir: &Path,
+        log_id: [u8; 16],
+        created_ms: u64,
+        data: &[PathBuf],
+    ) -> Manifest {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let directory = self.data.iter().position(|data| data == dir);
+        Manifest {
+            log_id,
+            created_ms,
+            directory: directory.and_then(|index| u32::try_from(index).ok()),
+            home: text(self.home),
+            data_dirs: data.iter().map(|dir| text(dir)).collect(),
+        }
+    }
+
+    fn replace(&self, dir: &Path, manifest: &Manifest) -> Result<()> {
+        let path = dir.join(names::MANIFEST);
+        let bytes = manifest_to_bytes(manifest)?;
+        self.vfs
+            .replace(&path, &bytes)
+            .map_err(|error| Error::io("cannot write the manifest", &path, error))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the tests share: a simulated disk, and small helpers.
+//! What the tests share: a gate before each write, and small helpers.
 #![allow(dead_code, reason = "which helpers a test binary uses differs from binary to binary")]
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +9,6 @@
 
 pub(crate) mod full;
 pub(crate) mod gate;
-pub(crate) mod sim;
 
 use fchannel::{Channel, PutTransaction, TakeLimit, Ticket};
 use std::{
