@@ -7,6 +7,7 @@ mod kill9;
 mod latency;
 mod restart;
 mod shell;
+mod sim;
 mod tidy;
 mod weblog;
 
@@ -45,6 +46,11 @@ const TASKS: &[Task] = &[
         name: "latency",
         does: "socket write to log line through an idle agent, beside fdatasync",
         run: latency::run,
+    },
+    Task {
+        name: "sim",
+        does: "--seeds N histories with crashes on a simulated disk, --from S, on --jobs J threads",
+        run: sim::run,
     },
     Task {
         name: "kill9",
