@@ -6,6 +6,7 @@ mod ci;
 mod latency;
 mod restart;
 mod shell;
+mod sim;
 mod tidy;
 mod torn;
 mod torture;
@@ -46,6 +47,11 @@ const TASKS: &[Task] = &[
         name: "latency",
         does: "socket write to log line through an idle agent, beside fdatasync",
         run: latency::run,
+    },
+    Task {
+        name: "sim",
+        does: "--seeds N histories with crashes on a simulated disk, --from S, on --jobs J threads",
+        run: sim::run,
     },
     Task {
         name: "kill9",

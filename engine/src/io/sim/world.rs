@@ -147,8 +147,11 @@ fn no_space() -> io::Error {
     io::Error::from_raw_os_error(28)
 }
 
-/// `seg` for `seg-3.tmp`.
-fn stem(path: &Path) -> String {
+/// `seg` for `seg-3.tmp`; nothing for a directory.
+fn stem(step: &str, path: &Path) -> String {
+    if step == "make directory" {
+        return String::new();
+    }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     name.split(['-', '.']).next().unwrap_or_default().to_owned()
 }
@@ -240,11 +243,17 @@ impl World {
             1 => Extent::Part,
             _ => Extent::All,
         };
+        // Where there is no room for a name there is none: a file system undoes that. A write may have begun.
+        let is_name = matches!(step, "make" | "rename to" | "unlink" | "make directory");
+        let extent = match (fault, is_name) {
+            (Some(Fault::NoSpace), true) => Extent::Nothing,
+            _ => extent,
+        };
         let error = match fault {
             None => None,
             Some(Fault::Crash) => {
                 self.dead = true;
-                let place = Place { phase: self.phase, step, what: stem(path) };
+                let place = Place { phase: self.phase, step, what: stem(step, path) };
                 *self.tally.ends.entry(place).or_default() += 1;
                 Some(dead())
             }
@@ -399,13 +408,10 @@ impl World {
             ));
             return Err(io::ErrorKind::CrossesDevices.into());
         }
-        let node = self.find(from)?;
+        self.find(from)?;
         let outcome = self.operation("rename to", to)?;
         if outcome.done() {
             self.entries.rename(from, to);
-            if stem(to) == "seg" {
-                self.recent.named_segment(node);
-            }
             self.forget_unreachable();
         }
         outcome.answer(())
@@ -427,6 +433,12 @@ impl World {
         if outcome.done() {
             self.entries.sync(dir);
             self.forget_unreachable();
+        }
+        if outcome.error.is_none()
+            && stem("", what) == "seg"
+            && let Ok(node) = self.find(what)
+        {
+            self.recent.named_segment(node);
         }
         outcome.answer(())
     }

@@ -1,0 +1,459 @@
+//! A history: what is done to a log, what befalls it, all of it plain data made from one seed, so that steps can be left out.
+
+use fchannel::{
+    Durability, Options,
+    io::sim::{Fault, Rng},
+};
+use std::{fmt, path::PathBuf};
+
+/// Where lock and checkpoints lie.
+pub(crate) const HOME: &str = "/disk/home";
+pub(crate) const TRANSACTION_EVENTS_MAX: u32 = 12;
+
+/// How a life ends without notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Kill,
+    PowerCut,
+}
+
+/// What is planned for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// At the so many-th operation from now.
+    Fault(u64, Fault),
+    /// At the so many-th look from now.
+    ReadError(u64),
+}
+
+/// An open that something befalls, and how that process ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) plan: Plan,
+    pub(crate) end: End,
+}
+
+/// What follows when the world ends, or the log stops itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    pub(crate) end: End,
+    /// Opens before the one that succeeds.
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+/// What becomes of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Commit,
+    Submit,
+    /// Submitted, and its ticket dropped.
+    SubmitAndForget,
+    RollBack,
+}
+
+/// What another thread does while a checkpoint is written.
+#[derive(Clone, Debug)]
+pub(crate) enum Meanwhile {
+    Put(Vec<u32>),
+    Take(u32),
+}
+
+/// How a process ends in order, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    Close,
+    Drop,
+    Kill,
+    PowerCut,
+}
+
+/// An option that is another one from the next open on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    Capacity(u64),
+    Durability(bool),
+    DirectoryJoins,
+    TailCache(u64),
+    SegmentBytes(u64),
+    CheckpointOnClose(bool),
+}
+
+/// A step of a history. Sizes are those of events.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Put {
+        events: Vec<u32>,
+        mark: Option<u8>,
+        fate: Fate,
+    },
+    /// Begins a take, splits it behind `keep` events if there are more, rolls back the rest.
+    Take {
+        events: u32,
+        keep: Option<u32>,
+        fate: Fate,
+    },
+    /// A take that stays open.
+    Hold {
+        events: u32,
+    },
+    /// Leases more into an open take.
+    Extend {
+        which: u64,
+        events: u32,
+    },
+    /// Ends an open take.
+    LetGo {
+        which: u64,
+        fate: Fate,
+    },
+    Lead,
+    /// Waits for a ticket.
+    Wait {
+        which: u64,
+    },
+    Checkpoint {
+        meanwhile: Option<Meanwhile>,
+    },
+    Sync,
+    Tick {
+        ms: u64,
+    },
+    Capacity(u64),
+    /// The disk has only so many bytes left; `None`: as many as one likes.
+    Room(Option<u64>),
+    Plan {
+        plan: Plan,
+        ending: Ending,
+    },
+    Reopen {
+        leave: Leave,
+        attempts: Vec<Attempt>,
+        changes: Vec<Change>,
+    },
+}
+
+/// What happens to a disk that nobody uses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Damage {
+    pub(crate) kind: DamageKind,
+    /// Which file, and where in it.
+    pub(crate) pick: u64,
+    pub(crate) at: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DamageKind {
+    FlipInSegment,
+    BlockOfSegment,
+    FlipInNewestCheckpoint,
+    FlipInManifest,
+    FlipInSpare,
+    CutSegment,
+    RemoveSegment,
+    RemoveNewestCheckpoint,
+    RemoveManifest,
+    DirectoryAbsent,
+}
+
+impl DamageKind {
+    const ALL: [Self; 10] = [
+        Self::FlipInSegment,
+        Self::BlockOfSegment,
+        Self::FlipInNewestCheckpoint,
+        Self::FlipInManifest,
+        Self::FlipInSpare,
+        Self::CutSegment,
+        Self::RemoveSegment,
+        Self::RemoveNewestCheckpoint,
+        Self::RemoveManifest,
+        Self::DirectoryAbsent,
+    ];
+}
+
+/// Who is under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    /// A channel through many lives.
+    Queue,
+    /// A channel whose opens end in crashes, one after the other.
+    Recoveries,
+    /// A short history, once for each of its operations.
+    EachOperation,
+    /// A bare log.
+    Wal,
+    /// A channel whose disk is damaged at the end.
+    Damage,
+}
+
+impl Class {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Queue, Self::Recoveries, Self::EachOperation, Self::Wal, Self::Damage];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Recoveries => "recoveries",
+            Self::EachOperation => "each operation",
+            Self::Wal => "bare log",
+            Self::Damage => "damage",
+        }
+    }
+}
+
+/// A history, ready to run.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) class: Class,
+    /// The chance of the disk.
+    pub(crate) disk_seed: u64,
+    pub(crate) options: Options,
+    /// Directories that join, one at a time.
+    pub(crate) spare_dirs: Vec<PathBuf>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) damage: Option<Damage>,
+}
+
+impl History {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x5157_0a11_9e33_71c5);
+        let class = match rng.below(100) {
+            0..54 => Class::Queue,
+            54..70 => Class::Recoveries,
+            70..73 => Class::EachOperation,
+            73..85 => Class::Wal,
+            _ => Class::Damage,
+        };
+        let (options, spare_dirs) = options(&mut rng, class);
+        let mut maker = Maker { rng, class };
+        let steps = maker.steps();
+        let damage = (class == Class::Damage).then(|| Damage {
+            kind: DamageKind::ALL[maker.rng.index(DamageKind::ALL.len())],
+            pick: maker.rng.next(),
+            at: maker.rng.next(),
+        });
+        Self { class, disk_seed: maker.rng.next(), options, spare_dirs, steps, damage }
+    }
+}
+
+fn options(rng: &mut Rng, class: Class) -> (Options, Vec<PathBuf>) {
+    let dir = |name: &str| PathBuf::from(format!("/disk/{name}"));
+    let mut dirs: Vec<PathBuf> = match rng.below(10) {
+        _ if class == Class::Wal => Vec::new(),
+        0..4 => Vec::new(),
+        4..6 => vec![dir("a")],
+        6..9 => vec![dir("a"), dir("b")],
+        _ => vec![dir("a"), dir("b"), dir("c")],
+    };
+    let mut spare_dirs = vec![dir("x"), dir("y")];
+    if rng.chance(10) && class != Class::Wal && dirs.is_empty() {
+        dirs = vec![PathBuf::from(HOME), spare_dirs.remove(0)];
+    }
+    let options = Options {
+        data_dirs: dirs,
+        capacity_events: 20 + rng.below(100),
+        transaction_events_max: TRANSACTION_EVENTS_MAX,
+        keep_alive_ms: 0,
+        durability: durability(rng.chance(35)),
+        segment_bytes_max: if rng.chance(85) { 64 << 10 } else { 128 << 10 },
+        free_space_min_bytes: if rng.chance(90) { 0 } else { 300_000 },
+        checkpoint_interval_ms: 1_000,
+        checkpoint_log_bytes: if rng.chance(70) { 64 << 10 } else { 256 << 10 },
+        tail_cache_bytes: if rng.chance(50) { 0 } else { 1 << 20 },
+        checkpoint_on_close: rng.chance(50),
+        ..Options::default()
+    };
+    (options, spare_dirs)
+}
+
+pub(crate) fn durability(interval: bool) -> Durability {
+    if interval { Durability::Interval { sync_interval_ms: 10 } } else { Durability::EachCommit }
+}
+
+/// Makes steps by chance.
+struct Maker {
+    rng: Rng,
+    class: Class,
+}
+
+impl Maker {
+    fn steps(&mut self) -> Vec<Step> {
+        let count = match self.class {
+            Class::EachOperation => 4 + self.rng.index(8),
+            Class::Damage => 6 + self.rng.index(30),
+            Class::Wal => 10 + self.rng.index(40),
+            Class::Queue | Class::Recoveries => 10 + self.rng.index(70),
+        };
+        (0..count).map(|_| self.step()).collect()
+    }
+
+    fn step(&mut self) -> Step {
+        match self.class {
+            Class::Recoveries if self.rng.chance(25) => return self.reopen(true),
+            Class::Recoveries if self.rng.chance(15) => return self.plan(),
+            Class::EachOperation if self.rng.chance(92) => return self.life_step(),
+            _ => {}
+        }
+        match self.rng.below(100) {
+            0..82 => self.life_step(),
+            82..88 => self.plan(),
+            88..91 if self.class != Class::Damage => {
+                Step::Room(self.rng.chance(60).then(|| match self.rng.below(3) {
+                    0 => 0,
+                    1 => self.rng.below(70_000),
+                    _ => self.rng.below(400_000),
+                }))
+            }
+            _ => self.reopen(false),
+        }
+    }
+
+    fn life_step(&mut self) -> Step {
+        match self.rng.below(100) {
+            0..36 => {
+                let mark = self.rng.chance(30).then(|| self.rng.below(3) as u8);
+                Step::Put { events: self.events(), mark, fate: self.fate() }
+            }
+            36..54 => {
+                let events = 1 + self.rng.below(8) as u32;
+                let keep = self.rng.chance(25).then(|| self.rng.below(8) as u32);
+                Step::Take { events, keep, fate: self.fate() }
+            }
+            54..60 => Step::Hold { events: 1 + self.rng.below(5) as u32 },
+            60..62 => Step::Extend { which: self.rng.next(), events: 1 + self.rng.below(9) as u32 },
+            62..68 => Step::LetGo { which: self.rng.next(), fate: self.fate() },
+            68..74 => Step::Lead,
+            74..77 => Step::Wait { which: self.rng.next() },
+            77..86 => {
+                let meanwhile = self.rng.chance(30).then(|| match self.rng.chance(40) {
+                    true => Meanwhile::Put(self.events()),
+                    false => Meanwhile::Take(1 + self.rng.below(12) as u32),
+                });
+                Step::Checkpoint { meanwhile }
+            }
+            86..89 => Step::Sync,
+            89..97 => Step::Tick { ms: self.rng.below(700) },
+            _ => Step::Capacity(TRANSACTION_EVENTS_MAX as u64 + self.rng.below(60)),
+        }
+    }
+
+    fn events(&mut self) -> Vec<u32> {
+        let count = match self.rng.below(10) {
+            0 => 0,
+            1..8 => 1 + self.rng.below(3),
+            _ => 1 + self.rng.below(u64::from(TRANSACTION_EVENTS_MAX)),
+        };
+        (0..count).map(|_| self.event_len()).collect()
+    }
+
+    fn event_len(&mut self) -> u32 {
+        let len = match self.rng.below(20) {
+            0..11 => self.rng.below(60),
+            11..16 => self.rng.below(3_000),
+            16..19 => 15_000 + self.rng.below(25_000),
+            _ => 60_000 + self.rng.below(20_000),
+        };
+        len as u32
+    }
+
+    fn fate(&mut self) -> Fate {
+        match self.rng.below(20) {
+            0..11 => Fate::Commit,
+            11..16 => Fate::Submit,
+            16..18 => Fate::SubmitAndForget,
+            _ => Fate::RollBack,
+        }
+    }
+
+    fn end(&mut self) -> End {
+        if self.rng.chance(60) { End::PowerCut } else { End::Kill }
+    }
+
+    fn fault(&mut self) -> Fault {
+        match self.rng.below(10) {
+            0..7 => Fault::Crash,
+            7..9 => Fault::Error,
+            _ => Fault::NoSpace,
+        }
+    }
+
+    fn plan(&mut self) -> Step {
+        let plan = if self.rng.chance(10) {
+            Plan::ReadError(1 + self.rng.below(20))
+        } else {
+            Plan::Fault(1 + self.rng.below(20), self.fault())
+        };
+        let ending =
+            Ending { end: self.end(), attempts: self.attempts(self.class == Class::Recoveries) };
+        Step::Plan { plan, ending }
+    }
+
+    fn attempts(&mut self, many: bool) -> Vec<Attempt> {
+        let count = match (many, self.rng.below(10)) {
+            (false, 0..6) => 0,
+            (false, _) => 1,
+            (true, _) => self.rng.below(5),
+        };
+        (0..count).map(|_| self.attempt()).collect()
+    }
+
+    fn attempt(&mut self) -> Attempt {
+        let plan = if self.rng.chance(8) {
+            Plan::ReadError(1 + self.rng.below(60))
+        } else {
+            Plan::Fault(1 + self.rng.below(24), self.fault())
+        };
+        Attempt { plan, end: self.end() }
+    }
+
+    fn reopen(&mut self, many: bool) -> Step {
+        let leave = match self.rng.below(10) {
+            0..3 => Leave::Close,
+            3 => Leave::Drop,
+            4..7 => Leave::Kill,
+            _ => Leave::PowerCut,
+        };
+        let changes = match self.rng.below(10) {
+            0..7 => Vec::new(),
+            _ => vec![self.change()],
+        };
+        Step::Reopen { leave, attempts: self.attempts(many), changes }
+    }
+
+    fn change(&mut self) -> Change {
+        match self.rng.below(8) {
+            0 => Change::Capacity(u64::from(TRANSACTION_EVENTS_MAX) + self.rng.below(80)),
+            1..3 => Change::Durability(self.rng.chance(50)),
+            3..5 => Change::DirectoryJoins,
+            5 => Change::TailCache(self.rng.below(2) << 18),
+            6 => Change::SegmentBytes((1 + self.rng.below(2)) << 16),
+            _ => Change::CheckpointOnClose(self.rng.chance(50)),
+        }
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let o = &self.options;
+        writeln!(
+            f,
+            "  {} history; directories {:?}, {:?}, capacity {}, segments of {} bytes, checkpoint every {} bytes, on close: {}, \
+             tail cache {}, free space floor {}",
+            self.class.name(),
+            o.data_dirs,
+            o.durability,
+            o.capacity_events,
+            o.segment_bytes_max,
+            o.checkpoint_log_bytes,
+            o.checkpoint_on_close,
+            o.tail_cache_bytes,
+            o.free_space_min_bytes
+        )?;
+        for (number, step) in (1..).zip(&self.steps) {
+            writeln!(f, "  {number:>3}. {step:?}")?;
+        }
+        match &self.damage {
+            Some(damage) => writeln!(f, "       then, on the disk: {damage:?}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! What lies on the disk: space that comes back, and damage that is told.
+
+use super::Queue;
+use crate::{
+    history::{Damage, DamageKind, End, HOME, Leave},
+    model::{Check, Event, Floor, ensure},
+};
+use fchannel::{ErrorKind, TakeLimit, Verdict, io::sim::Trouble};
+use std::path::{Path, PathBuf};
+
+fn is(path: &Path, kind: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind))
+}
+
+fn number(path: &Path) -> u64 {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default()
+}
+
+impl Queue<'_> {
+    fn files(&self, kind: &str) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self
+            .disk
+            .paths()
+            .into_iter()
+            .filter(|path| is(path, kind) && !is_temporary(path))
+            .collect();
+        files.sort_by_key(|path| number(path));
+        files
+    }
+
+    /// Oldest first.
+    pub(super) fn segment_files(&self) -> Vec<PathBuf> {
+        self.files("seg-")
+    }
+
+    fn data_dirs(&self) -> Vec<PathBuf> {
+        match self.options.data_dirs.as_slice() {
+            [] => vec![PathBuf::from(HOME)],
+            dirs => dirs.to_vec(),
+        }
+    }
+
+    pub(super) fn every_directory_has_a_spare(&self) -> bool {
+        let spares = self.files("spare-");
+        self.data_dirs().iter().all(|dir| spares.iter().any(|spare| spare.parent() == Some(dir)))
+    }
+
+    /// What a full disk needs to be opened: a spare in each directory that takes the head of a segment and what is written anew.
+    pub(super) fn reserve_is_enough(&self) -> bool {
+        const IMAGE_BYTES_MAX: u64 = 8_192;
+        let head = self.disk.unvouched_bytes() + IMAGE_BYTES_MAX;
+        let spares = self.files("spare-").into_iter();
+        let large: Vec<PathBuf> =
+            spares.filter(|spare| self.disk.len(spare).is_some_and(|len| len >= head)).collect();
+        self.data_dirs().iter().all(|dir| large.iter().any(|spare| spare.parent() == Some(dir)))
+    }
+
+    pub(super) fn compare_stats(&mut self) -> Check {
+        let used = self.used();
+        let Some(life) = &self.life else { return Ok(()) };
+        let (stats, live) = (life.channel.stats(), self.model.live());
+        ensure!(
+            stats.events == live.owed.len() as u64 && stats.next_seq.get() == live.next_seq,
+            "it says {} events and next {}, expected {} and {}",
+            stats.events,
+            stats.next_seq,
+            live.owed.len(),
+            live.next_seq
+        );
+        ensure!(stats.used == used, "{} credits are used, expected {used}", stats.used);
+        ensure!(
+            stats.leased == life.leased.len() as u64,
+            "{} events are leased, expected {}",
+            stats.leased,
+            life.leased.len()
+        );
+        ensure!(stats.capacity == life.capacity, "the capacity is {}", stats.capacity);
+        ensure!(
+            !life.reserve || self.errors || self.every_directory_has_a_spare(),
+            "the reserve is gone, though the disk was not full"
+        );
+        Ok(())
+    }
+
+    /// After a checkpoint there are two, and not more (rule K4).
+    pub(super) fn check_checkpoints(&self) -> Check {
+        let files = self.files("checkpoint-");
+        ensure!(files.len() <= 2 || self.errors, "{} checkpoints are kept: {files:?}", files.len());
+        Ok(())
+    }
+
+    pub(super) fn check_files_after_open(&mut self, report_says_so: bool) -> Check {
+        let excuse = self.errors || self.disk.has_capacity();
+        let temporary: Vec<PathBuf> =
+            self.disk.paths().into_iter().filter(|path| is_temporary(path)).collect();
+        ensure!(temporary.len() <= 1 || excuse, "half-made files stay: {temporary:?}");
+        if !excuse {
+            self.check_checkpoints()?;
+        }
+        self.made_checkpoint(report_says_so && !excuse)
+    }
+
+    pub(super) fn newest_segment(&self) -> u64 {
+        self.segment_files().last().map_or(0, |path| number(path))
+    }
+
+    /// A checkpoint gives back the segments before the older one of two, unless they hold what is owed (rules S1, S3).
+    pub(super) fn made_checkpoint(&mut self, well: bool) -> Check {
+        // One that would say the same as the last is not made.
+        let file = self.files("checkpoint-").pop();
+        if well && file == self.checkpoint_file {
+            return Ok(());
+        }
+        self.checkpoint_file = file;
+        let (_, newest) = self.checkpoints;
+        self.checkpoints = (newest, well.then(|| self.newest_segment()));
+        let (Some(older), true) = (newest, well) else { return Ok(()) };
+        let owed = self.model.live().owed.front();
+        let home = owed.map_or(u64::MAX, |(seq, _)| self.homes.get(seq).copied().unwrap_or(0));
+        let oldest = self.segment_files().first().map_or(0, |path| number(path));
+        ensure!(
+            oldest >= older.min(home) || self.errors,
+            "segment {oldest} is kept: the older checkpoint needs {older}, what is owed needs {home}"
+        );
+        Ok(())
+    }
+
+    /// Takes all, in order, each once.
+    pub(super) fn drain(&mut self) -> Check {
+        let life = self.life()?;
+        life.takes.clear();
+        let channel = life.channel.clone();
+        while channel.lead_once() {}
+        self.answers(true)?;
+        self.life()?.leased.clear();
+        while !self.model.live().owed.is_empty() {
+            let Some(take) = self.begin(u32::MAX)? else { return Err("nothing to take".into()) };
+            ensure!(!take.records().is_empty(), "events are owed, and none can be taken");
+            self.end_take(take, crate::history::Fate::Commit)?;
+        }
+        self.compare_stats()
+    }
+
+    /// Of a queue that is empty, and has two checkpoints since, little is left on the disk.
+    pub(super) fn space_came_back(&mut self) -> Check {
+        for _ in 0..2 {
+            let channel = self.channel()?;
+            let committed = channel.begin_put();
+            drop(committed);
+            self.step(&crate::history::Step::Put {
+                events: vec![10],
+                mark: None,
+                fate: crate::history::Fate::Commit,
+            })?;
+            self.step(&crate::history::Step::Take {
+                events: 9,
+                keep: None,
+                fate: crate::history::Fate::Commit,
+            })?;
+            self.step(&crate::history::Step::Checkpoint { meanwhile: None })?;
+        }
+        let segments = self.segment_files();
+        ensure!(
+            segments.len() <= 2,
+            "an empty queue keeps {} segments after two checkpoints: {segments:?}",
+            segments.len()
+        );
+        let spares = self.files("spare-");
+        let most = 2 * self.data_dirs().len();
+        // A reserve whose last step failed is there, and nobody knows of it till the next open.
+        let troubles = self.disk.tally().troubles;
+        let failed: u64 = [Trouble::DirSyncError, Trouble::NameError, Trouble::NoSpace]
+            .iter()
+            .filter_map(|trouble| troubles.get(trouble))
+            .sum();
+        ensure!(spares.len() as u64 <= most as u64 + failed, "{} spares are kept", spares.len());
+        Ok(())
+    }
+
+    pub(super) fn close_and_reopen(&mut self) -> Check {
+        for _ in 0..2 {
+            self.leave(Leave::Close)?;
+            self.reopen(&[])?;
+        }
+        Ok(())
+    }
+
+    /// One thing on the disk changes while nobody uses it. It is refused, or told by who reads it, or all is there.
+    pub(super) fn damage(&mut self) -> Check {
+        let Some(damage) = self.history.damage else { return Ok(()) };
+        self.disk.set_full(false);
+        let ended_well = damage.at.is_multiple_of(3) && self.life.is_some() && !self.errors;
+        match damage.at % 3 {
+            0 if ended_well => self.leave(Leave::Close)?,
+            1 => self.die(End::PowerCut)?,
+            _ => self.die(End::Kill)?,
+        }
+        let closed = std::mem::take(&mut self.closed);
+        self.errors = false;
+        let Some(must) = self.hurt(damage, closed) else {
+            return self.reopen(&[]);
+        };
+        let before = self.snapshot();
+        let kind = format!("{:?}", damage.kind);
+        match self.open() {
+            Err(error) => {
+                let told = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotAChannel);
+                ensure!(told, "damage is told as {error:?}");
+                ensure!(error.file().is_some(), "damage without a place: {error}");
+                ensure!(must.outcome != Outcome::Opens, "{kind} stopped an open: {error:?}");
+                ensure!(self.snapshot() == before, "an open was refused, and changed something");
+                self.seen.refused(&error);
+                self.count(&kind, "refused");
+                Ok(())
+            }
+            Ok(channel) => {
+                ensure!(must.outcome != Outcome::Refused, "{kind} went unnoticed");
+                self.seen.recovered(channel.recovery());
+                match self.state_or_damage(&channel)? {
+                    Some(found) => {
+                        self.model.settle(self.floor.max(must.floor), &found)?;
+                        self.count(&kind, "harmless");
+                        Ok(())
+                    }
+                    None => {
+                        self.seen.verdict(Verdict::H);
+                        self.count(&kind, "told by who reads it");
+                        self.take_up_to_the_damage(&channel)
+                    }
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, kind: &str, outcome: &str) {
+        *self.seen.damages.entry(format!("{kind}: {outcome}")).or_default() += 1;
+    }
+
+    fn snapshot(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+        let files = self.disk.paths().into_iter();
+        files.map(|path| (path.clone(), self.disk.content(&path))).collect()
+    }
+
+    /// What the channel holds; `None` if who reads it is told of damage.
+    fn state_or_damage(
+        &mut self,
+        channel: &fchannel::Channel,
+    ) -> Check<Option<crate::model::Fold>> {
+        match channel.peek(None, TakeLimit { events: u32::MAX, bytes: u64::MAX }) {
+            Err(error) if error.kind() == &ErrorKind::Corrupt => {
+                ensure!(error.file().is_some(), "damage without a place: {error}");
+                Ok(None)
+            }
+            _ => self.state_of(channel),
+        }
+    }
+
+    /// What lies before the damage comes, in order, as it was put; then the error.
+    fn take_up_to_the_damage(&mut self, channel: &fchannel::Channel) -> Check {
+        let mut last = None;
+        for _ in 0..100_000 {
+            match channel.begin_take(TakeLimit::events(1)) {
+                Ok(take) => {
+                    let Some(record) = take.records().first() else {
+                        return Err("the damage is gone: all was taken".into());
+                    };
+                    let event = Event::read(&record.payload)?;
+                    let seq = record.seq.get();
+                    ensure!(last < Some(seq), "event {seq} came after {last:?}");
+                    let known = self.model.knows(seq, event);
+                    ensure!(known, "event {seq} is not what was put: {event:?}");
+                    last = Some(seq);
+                    take.commit().map_err(|error| format!("a take failed: {error}"))?;
+                }
+                Err(error) => {
+                    ensure!(error.kind() == &ErrorKind::Corrupt, "damage is told as {error:?}");
+                    return Ok(());
+                }
+            }
+        }
+        Err("takes without an end".into())
+    }
+
+    /// Does the damage; answers what must come of it, `None` if there was nothing to damage.
+    fn hurt(&mut self, damage: Damage, closed: bool) -> Option<Must> {
+        let Damage { kind, pick, at } = Damage { at: damage.at / 3, ..damage };
+        let any = |files: &[PathBuf]| {
+            (pick as usize).checked_rem(files.len()).and_then(|at| files.get(at).cloned())
+        };
+        let is_newest =
+            |path: &Path| self.segment_files().last().is_some_and(|newest| newest == path);
+        let all_there = Must { outcome: Outcome::Any, floor: Floor::Acknowledged };
+        match kind {
+            DamageKind::FlipInSegment | DamageKind::BlockOfSegment => {
+                let path = any(&self.segment_files())?;
+                let len = self.disk.len(&path)?;
+                let size = if kind == DamageKind::FlipInSegment { 1 } else { 4096 };
+                // Half of them in the last bytes that mean something.
+                let used =
+                    self.disk.content(&path)?.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+                let from = if at.is_multiple_of(2) { used.saturating_sub(9_000) } else { 0 };
+                let offset = (from + (at / 2) % (used - from).max(1)) / size * size;
+                // A close leaves a witness in a block of its own. Else a block may hold a group and its witness.
+                let floor = match self.disk.is_unvouched(&path, offset, size) {
+                    true if closed => Floor::Acknowledged,
+                    true if size > 1 => Floor::Checkpoint,
+                    true => Floor::Vouched,
+                    false => Floor::Acknowledged,
+                };
+                if size == 1 {
+                    self.disk.flip(&path, offset * 8 + at % 8);
+                } else {
+                    self.disk.lose_block(&path, offset, size.min(len - offset));
+                }
+                Some(Must { floor, ..all_there })
+            }
+            DamageKind::FlipInNewestCheckpoint => {
+                let path = self.files("checkpoint-").pop()?;
+                self.disk.flip(&path, at % (8 * self.disk.len(&path)?));
+                Some(Must { outcome: Outcome::Opens, ..all_there })
+            }
+            DamageKind::RemoveNewestCheckpoint => {
+                self.disk.delete(&self.files("checkpoint-").pop()?);
+                Some(Must { outcome: Outcome::Opens, ..all_there })
+            }
+            DamageKind::FlipInManifest => {
+                let path = any(&self.files("manifest"))?;
+                self.disk.flip(&path, at % (8 * self.disk.len(&path)?));
+                Some(Must { outcome: Outcome::Refused, ..all_there })
+            }
+            DamageKind::RemoveManifest => {
+                self.disk.delete(&any(&self.files("manifest"))?);
+                Some(all_there)
+            }
+            DamageKind::FlipInSpare => {
+                let path = any(&self.files("spare-"))?;
+                self.disk.flip(&path, at % (8 * self.disk.len(&path)?));
+                Some(Must { outcome: Outcome::Opens, ..all_there })
+            }
+            DamageKind::CutSegment | DamageKind::RemoveSegment => {
+                let path = any(&self.segment_files())?;
+                let floor = if is_newest(&path) { Floor::Checkpoint } else { Floor::Acknowledged };
+                if kind == DamageKind::CutSegment {
+                    self.disk.cut(&path, at % self.disk.len(&path)?);
+                } else {
+                    self.disk.delete(&path);
+                }
+                Some(Must { floor, ..all_there })
+            }
+            DamageKind::DirectoryAbsent => {
+                let dirs = self.data_dirs();
+                if dirs.len() < 2 && dirs.iter().any(|dir| dir == Path::new(HOME)) {
+                    return None;
+                }
+                self.disk.unmount(&any(&dirs)?);
+                Some(Must { outcome: Outcome::Refused, ..all_there })
+            }
+        }
+    }
+}
+
+/// What must come of damage.
+struct Must {
+    outcome: Outcome,
+    floor: Floor,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It is refused.
+    Refused,
+    /// It opens.
+    Opens,
+    /// Either, but never with less than there was.
+    Any,
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
+}
