@@ -43,7 +43,7 @@ use crate::{
 };
 use bytes::Bytes;
 use group::Group;
-use segments::{RESERVE_BYTES, Spares, directory_holding};
+use segments::{Spares, directory_holding, reserve_bytes, serves_as_spare};
 use std::{
     cell::Cell,
     sync::{
@@ -374,8 +374,11 @@ impl Log {
     }
 
     fn remove(&self, segment: &Segment) -> Result<()> {
+        // A small one, as short lives leave it, would stand where a reserve should, and have no room when it is needed.
+        let serves = serves_as_spare(&*self.dirs.vfs, &segment.path, &self.options);
         let mut spares = self.spares.lock();
         let spare = directory_holding(&self.dirs, segment)
+            .filter(|_| serves)
             .and_then(|dir| Some((dir, spares.next_name(&self.dirs, dir)?)));
         let removed = match spare {
             Some((dir, spare)) => {
@@ -404,7 +407,7 @@ impl Log {
             if spares.wants_reserve(dir) { spares.next_name(&self.dirs, dir) } else { None }
         };
         let Some(path) = path else { return Ok(false) };
-        let bytes = RESERVE_BYTES.min(self.options.segment_bytes_max);
+        let bytes = reserve_bytes(&self.options);
         // On a disk that is nearly full the reserve would take the room of the takes that are to drain it.
         let wanted = bytes.saturating_mul(2).max(self.options.free_space_min_bytes);
         let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);

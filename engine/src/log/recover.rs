@@ -11,7 +11,7 @@ use super::{
     scan::{Damage, Scan, Start, Visit, scan},
     segments::{
         Blocks, FileDamage, FileState, Listing, Segment, Segments, Spares, create_segment,
-        directory_holding, directory_of, start_of,
+        directory_holding, directory_of, serves_as_spare, start_of,
     },
     verdict::Verdict,
     writer::{Writer, append_frame, segment_head},
@@ -161,7 +161,11 @@ pub(crate) fn open(
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
     }
-    let spares = if repair { vec![Vec::new(); spares.len()] } else { spares };
+    let spares = if repair {
+        vec![Vec::new(); spares.len()]
+    } else {
+        without_small_ones(&dirs, spares, &options)?
+    };
     let mut spares = Spares::new(spares, spare_number);
     let (head, frames) = head_of(&header, &scan, apply.image(), dirs.vfs.wall_ms());
     let (segment, file, on_reserve) =
@@ -204,12 +208,32 @@ pub(crate) fn open(
         durable_lsn: scan.end,
         unsynced_bytes: 0,
         last_kind: frames.last().map_or(Kind::IMAGE, |frame| frame.header.kind),
+        left_behind: false,
         last_write_at: dirs.vfs.monotonic(),
         free_space: None,
     };
     let log = Log::new(dirs, options, apply, segments, spares, quarantine, writer);
     log.set_on_reserve(on_reserve);
     Ok((Arc::new(log), report))
+}
+
+/// Removes the spares that are too small to be a reserve: made under other options.
+fn without_small_ones(
+    dirs: &Directories,
+    mut spares: Vec<Vec<PathBuf>>,
+    options: &LogOptions,
+) -> Result<Vec<Vec<PathBuf>>> {
+    for paths in &mut spares {
+        let (large, small): (Vec<PathBuf>, Vec<PathBuf>) =
+            paths.drain(..).partition(|path| serves_as_spare(&*dirs.vfs, path, options));
+        *paths = large;
+        for path in small {
+            dirs.vfs.remove(&path).map_err(|error| {
+                Error::io("cannot remove a spare that is too small", &path, error)
+            })?;
+        }
+    }
+    Ok(spares)
 }
 
 /// The visitor of recovery: applies frames, and goes on behind damage where that is the policy.

@@ -9,6 +9,7 @@ use crate::{
     format::{SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
     io::{File, Vfs, read_exact_or_end},
+    options::LogOptions,
 };
 use std::{
     collections::BTreeMap,
@@ -349,7 +350,18 @@ const RESERVES: usize = 2;
 /// How many retired segments a directory keeps to write the next ones over; the reserves are among them.
 const SPARES_MAX: usize = RESERVES + 1;
 /// The size of a reserve: room for the head that an open needs, and for the takes that drain a full disk.
-pub(crate) const RESERVE_BYTES: u64 = 16 << 20;
+const RESERVE_BYTES: u64 = 16 << 20;
+
+/// The size of a reserve of a log with these options.
+pub(crate) fn reserve_bytes(options: &LogOptions) -> u64 {
+    RESERVE_BYTES.min(options.segment_bytes_max)
+}
+
+/// True if the file at `path` is large enough to be a reserve.
+pub(crate) fn serves_as_spare(vfs: &dyn Vfs, path: &Path, options: &LogOptions) -> bool {
+    let len = vfs.open(path).and_then(|file| file.len());
+    len.is_ok_and(|len| len >= reserve_bytes(options))
+}
 
 /// What a segment may be made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

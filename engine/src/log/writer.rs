@@ -54,6 +54,9 @@ pub(crate) struct Writer {
     pub(crate) durable_lsn: Lsn,
     pub(crate) unsynced_bytes: u64,
     pub(crate) last_kind: Kind,
+    /// Behind the last frame lie bytes that could be taken for the next one. The next group is written over them; if that goes to another
+    /// segment, they must be void.
+    pub(crate) left_behind: bool,
     /// When the last group was written.
     pub(crate) last_write_at: Duration,
     /// Free bytes of the active segment's disk, and when they were looked up.
@@ -169,6 +172,7 @@ impl Writer {
         } else {
             self.unsynced_bytes += bytes;
         }
+        self.left_behind = false;
         let mut offset = self.offset;
         (self.next_lsn, self.next_item) = (lsn, item);
         self.offset += bytes;
@@ -200,8 +204,7 @@ impl Writer {
         self.sync()?;
         let (from, to) = (self.header.id, self.header.id.next());
         let same_disk = directory_of(&log.dirs, from) == directory_of(&log.dirs, to);
-        self.header.epoch = self.header.epoch.saturating_add(1);
-        self.header.cut_lsn = self.durable_lsn;
+        self.begin_epoch();
         let blocks = if same_disk { Blocks::Reserve } else { Blocks::OrReserve };
         self.rotate(log, blocks).map_err(|none| match none.kind() {
             // Without a reserve this is a write that failed, like any other.
@@ -338,9 +341,18 @@ impl Writer {
         }
     }
 
+    /// Makes void what lies behind the last frame, by the header of the segment that comes next.
+    fn begin_epoch(&mut self) {
+        self.header.epoch = self.header.epoch.saturating_add(1);
+        self.header.cut_lsn = self.durable_lsn;
+    }
+
     /// Closes the active segment and begins the next one. Nothing is in flight, and all that was written is durable (rules H1, L4).
     fn rotate(&mut self, log: &Log, blocks: Blocks) -> Result<()> {
         self.sync()?;
+        if std::mem::take(&mut self.left_behind) {
+            self.begin_epoch();
+        }
         let header = SegmentHeader {
             id: self.header.id.next(),
             salt: log.dirs.vfs.random(),
@@ -373,18 +385,31 @@ impl Writer {
         Ok(())
     }
 
+    /// On the reserve, now and then: there may be room for another by now. A bare log has no thread that looks.
+    fn look_for_a_reserve(&mut self, log: &Log) {
+        let now = log.dirs.vfs.monotonic();
+        if self.free_space.is_some_and(|(when, _)| now.saturating_sub(when) < FREE_SPACE_LOOK) {
+            return;
+        }
+        self.free_space = Some((now, 0));
+        // Without one puts stay refused, which says enough.
+        drop(log.make_reserves());
+    }
+
     fn refuse_puts_on_a_full_disk(&mut self, log: &Log, flight: &mut InFlight) {
         let floor = log.options.free_space_min_bytes;
         if !flight.frames().iter().any(|waiting| waiting.request.refusable) {
             return;
         }
         if log.is_on_reserve() {
+            self.look_for_a_reserve(log);
             if log.spares.lock().wants_reserve(directory_of(&log.dirs, self.header.id)) {
                 let what = "the disk was full, and the log goes on in its reserve until there is room for a new one; takes go on";
                 let error = Error::new(ErrorKind::DiskFull, what).in_file(&self.path);
                 return flight.refuse(&error, |request| request.refusable);
             }
             log.set_on_reserve(false);
+            self.free_space = None;
         }
         if floor == 0 {
             return;
@@ -442,8 +467,9 @@ impl Writer {
         for len in [first, FRAME_HEADER_LEN as u64] {
             let len = usize::try_from(len).unwrap_or(FRAME_HEADER_LEN);
             let mut flight = InFlight::of(Request::new(Kind::VOUCH, 0, vec![0; len]));
-            // On a full disk it can be done without: half of one says nothing.
+            // On a full disk it can be done without. But what was written of it may be whole, and has an LSN that another frame gets.
             if let Wrote::NoRoom(_) = self.write(log, &mut flight, 1)? {
+                self.left_behind = true;
                 break;
             }
         }

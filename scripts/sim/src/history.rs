@@ -1,7 +1,7 @@
 //! A history: what is done to a log, what befalls it, all of it plain data made from one seed, so that steps can be left out.
 
 use fchannel::{
-    Durability, Options,
+    Durability, OnDamage, Options,
     io::sim::{Fault, Rng},
 };
 use std::{fmt, path::PathBuf};
@@ -260,6 +260,8 @@ fn options(rng: &mut Rng, class: Class) -> (Options, Vec<PathBuf>) {
         checkpoint_log_bytes: if rng.chance(70) { 64 << 10 } else { 256 << 10 },
         tail_cache_bytes: if rng.chance(50) { 0 } else { 1 << 20 },
         checkpoint_on_close: rng.chance(50),
+        // A false alarm must not pass as damage that was gone around.
+        on_damage: OnDamage::Refuse,
         ..Options::default()
     };
     (options, spare_dirs)

@@ -30,6 +30,8 @@ pub(crate) struct Queue<'a> {
     pub(super) numbers: u64,
     /// An error of the disk is planned: calls may fail, and pages that nobody synced may be gone without a power cut.
     pub(super) errors: bool,
+    /// The disk had a capacity since there was a reserve: a log that went on in it takes no puts until it has another.
+    pub(super) short: bool,
     pub(super) opened_before: bool,
     /// The end of the log as the last open found it, if nothing was committed since.
     pub(super) idle_end: Option<u64>,
@@ -84,6 +86,7 @@ impl<'a> Queue<'a> {
             ending: None,
             numbers: 0,
             errors: false,
+            short: false,
             opened_before: false,
             idle_end: None,
             floor: Floor::Acknowledged,
@@ -225,7 +228,7 @@ impl<'a> Queue<'a> {
         let allowed = match error.kind() {
             ErrorKind::Poisoned => dead || self.errors || self.disk.has_capacity(),
             ErrorKind::DiskFull => {
-                matches!(effect, Effect::Put { .. }) && (self.errors || self.disk.has_capacity())
+                matches!(effect, Effect::Put { .. }) && (self.errors || self.short)
             }
             _ => false,
         };

@@ -55,6 +55,12 @@ pub(crate) struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
+    /// A log that went on in its reserve looks for room now and then.
+    fn make_room(&self) {
+        self.disk.set_full(false);
+        self.disk.advance_ms(1_000);
+    }
+
     pub(crate) fn new(history: &'a History, disk_salt: u64, seen: &'a mut Seen) -> Self {
         let disk = SimVfs::new(history.disk_seed ^ disk_salt);
         disk.set_restless();
@@ -147,7 +153,7 @@ impl<'a> Log<'a> {
                 self.lead_the_forgotten()?;
                 match room {
                     Some(bytes) => self.disk.set_room(*bytes),
-                    None => self.disk.set_full(false),
+                    None => self.make_room(),
                 }
                 Ok(())
             }
@@ -471,7 +477,7 @@ impl<'a> Log<'a> {
         self.try_open()?;
         if self.wal.is_none() {
             ensure!(self.disk.has_capacity(), "it does not open again");
-            self.disk.set_full(false);
+            self.make_room();
             self.errors = false;
             self.try_open()?;
         }
@@ -481,7 +487,7 @@ impl<'a> Log<'a> {
 
     fn finish(&mut self) -> Check {
         self.disk.clear_plans();
-        self.disk.set_full(false);
+        self.make_room();
         self.leave(Leave::Close)?;
         self.reopen(&[])?;
         self.read_all()?;

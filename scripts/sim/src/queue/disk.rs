@@ -167,7 +167,8 @@ impl Queue<'_> {
             segments.len()
         );
         let spares = self.files("spare-");
-        let most = 2 * self.data_dirs().len();
+        // Two reserves, and one to write the next segment over.
+        let most = 3 * self.data_dirs().len();
         // A reserve whose last step failed is there, and nobody knows of it till the next open.
         let troubles = self.disk.tally().troubles;
         let failed: u64 = [Trouble::DirSyncError, Trouble::NameError, Trouble::NoSpace]

@@ -110,6 +110,7 @@ impl Queue<'_> {
                 Ok(())
             }
             Step::Room(room) => {
+                self.short |= room.is_some();
                 self.lead_the_forgotten()?;
                 self.life()?.reserve = false;
                 match room {
@@ -190,6 +191,7 @@ impl Queue<'_> {
         self.allowed("a tick", answer)?;
         if well && !self.disk.has_capacity() && !self.errors {
             self.life()?.reserve = true;
+            self.short = false;
         }
         Ok(())
     }
