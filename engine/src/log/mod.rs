@@ -549,6 +549,14 @@ impl Log {
         self.quarantine.lock().records().to_vec()
     }
 
+    /// Settles damage `id`.
+    ///
+    /// # Errors
+    /// `InvalidOptions` if there is no such damage; `Io`.
+    pub(crate) fn settle(&self, id: u64) -> Result<()> {
+        self.quarantine.lock().settle(&*self.dirs.vfs, id)
+    }
+
     /// True if damage is gone around, not an error for ever.
     pub(crate) fn goes_on_behind_damage(&self) -> bool {
         self.options.on_damage == OnDamage::Quarantine
