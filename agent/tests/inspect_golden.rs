@@ -14,7 +14,7 @@ use fchannel::{Channel, Event, Headers, Options, TakeLimit};
 use repeating::Repeating;
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::Arc,
 };

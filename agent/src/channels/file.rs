@@ -221,6 +221,7 @@ fn log_damage(name: &Arc<str>, channel: &fchannel::Channel, home: &Path) {
     for damage in &report.damages {
         let (first, end) = damage.events;
         let lost = match end.get().saturating_sub(first.get()) {
+            0 if damage.at.offset == 0 => "what was in it is told when it is missed".to_owned(),
             0 => "no event that is owed is lost".to_owned(),
             1 => format!("event {first} is lost"),
             events => format!("{events} events are lost: {first} to {}", end.previous()),

@@ -538,8 +538,11 @@ impl Log {
         let damage = self.quarantine.lock().add(vfs, damage, until)?;
         crate::trace::error!(
             quarantine = damage.id,
+            place = tracing_display(&damage.at),
+            lsns = tracing_display(&format!("{}..{}", damage.lsns.0, damage.lsns.1)),
+            events = tracing_display(&format!("{}..{}", damage.events.0, damage.events.1)),
             error = tracing_display(error),
-            "damage is set aside, and the log goes on behind it"
+            "damage is set aside, its events are lost, and the log goes on behind it"
         );
         Ok(damage)
     }
@@ -706,13 +709,13 @@ fn closed() -> Error {
 }
 
 #[cfg(feature = "tracing")]
-fn tracing_display(error: &Error) -> impl tracing::Value + '_ {
-    tracing::field::display(error)
+fn tracing_display<T: std::fmt::Display>(value: &T) -> impl tracing::Value + '_ {
+    tracing::field::display(value)
 }
 
 #[cfg(not(feature = "tracing"))]
-fn tracing_display(error: &Error) -> &Error {
-    error
+fn tracing_display<T>(value: &T) -> &T {
+    value
 }
 
 /// A segment, its successor, and what is void in it.
