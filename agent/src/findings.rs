@@ -514,6 +514,7 @@ mod tests {
     use std::{collections::BTreeSet, path::Path};
 
     fn codes_in(dir: &Path, found: &mut BTreeSet<String>) {
+        let code = regex::Regex::new(r#""(FC\d{4})""#).unwrap();
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
@@ -522,7 +523,6 @@ mod tests {
                 && !path.ends_with("agent/src/findings.rs")
             {
                 let text = std::fs::read_to_string(&path).unwrap();
-                let code = regex::Regex::new(r#""(FC\d{4})""#).unwrap();
                 found.extend(code.captures_iter(&text).map(|found| found[1].to_owned()));
             }
         }

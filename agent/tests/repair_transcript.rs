@@ -115,8 +115,8 @@ impl Shell<'_> {
         assert_eq!(out.status.code(), Some(code), "{line}: {printed}");
         let shown = masked(&printed, self.dir);
         let exit = if code == 0 { String::new() } else { format!("exit {code}\n") };
-        self.transcript
-            .push_str(&format!("$ fchannel {}\n{shown}{exit}\n", masked(line, self.dir)));
+        let typed = masked(line, self.dir);
+        self.transcript.push_str(&format!("$ fchannel {typed}{shown}{exit}\n"));
         printed
     }
 

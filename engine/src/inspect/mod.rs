@@ -124,6 +124,8 @@ impl Inspector {
             if let Some((now, passed_over)) = Now::read(&*vfs, &view)? {
                 findings.extend(view.problems.iter().cloned());
                 findings.extend(passed_over);
+                let findings =
+                    findings.into_iter().map(|finding| finding.judged(&quarantine)).collect();
                 return Ok(Self { vfs, places, view, holder, now, findings, quarantine });
             }
         }
