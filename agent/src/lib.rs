@@ -9,6 +9,7 @@ pub mod cli;
 pub mod component;
 pub mod config;
 mod dns;
+mod findings;
 mod inspect;
 pub mod interceptors;
 mod log;

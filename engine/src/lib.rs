@@ -64,9 +64,9 @@ pub use event::{Event, Headers};
 pub use format::FORMAT_VERSION;
 pub use ids::{EventSeq, FramePtr, Lsn, SegmentId};
 pub use inspect::{
-    CheckpointContent, CheckpointInfo, DirectoryInfo, EventInfo, EventRow, Finding, FrameInfo,
-    FrameRow, Hole, Inspector, Position, Progress, SegmentInfo, Severity, StateInfo, Summary,
-    Verification, Verify, Which,
+    BodyState, CheckpointContent, CheckpointInfo, DirectoryInfo, EventInfo, EventRow, Finding,
+    FrameInfo, FrameRow, Hole, Inspector, Position, Progress, SalvagedEvent, SalvagedFrame,
+    SegmentInfo, Severity, StateInfo, Summary, Verification, Verify, Which,
 };
 pub use log::{
     Committed, Consequence, ImageSource, Quarantined, RecoveryReport, Ticket, VERDICTS, Verdict,

@@ -8,9 +8,10 @@ use crate::{
     channel::Channel,
     error::{Error, ErrorKind, Result},
     format::crc32,
-    inspect::{Inspector, Severity, Verify},
+    ids::Lsn,
+    inspect::{Finding, Inspector, Severity, Verify},
     io::{StdVfs, Vfs},
-    log::{Directories, Quarantined, names},
+    log::{Directories, Quarantine, Quarantined, Verdict, names},
     options::{OnDamage, Options, Purpose},
 };
 use std::{
@@ -20,6 +21,10 @@ use std::{
     sync::Arc,
 };
 
+mod overlay;
+
+use overlay::Overlay;
+
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// What a repair did.
@@ -28,12 +33,28 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub struct Repaired {
     /// The damage that was set aside, with what is lost.
     pub damages: Vec<Quarantined>,
+    /// For each of them, what is left.
+    pub left: Vec<Left>,
+    /// What the verification before found.
+    pub findings: Vec<Finding>,
     /// Events owed before, as far as could be told, and now.
     pub owed: (u64, u64),
     /// How to take it back.
     pub undo: Undo,
     /// What an operator should know.
     pub warnings: Vec<String>,
+}
+
+/// What is left of a damage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Left {
+    /// Of the events that it names, those in the bytes that were kept, with a right checksum.
+    pub verified: u64,
+    /// Those with a wrong one: one of them may be damaged, or all.
+    pub unverified: u64,
+    /// Frames that are gone and may have been takes: what they took comes again. 0 below a checkpoint, which knows of all takes.
+    pub takes_at_most: u64,
 }
 
 /// What [`undo`] takes back. Who repairs for a user writes it to a file.
@@ -97,7 +118,9 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
     if damaged.worst.is_none_or(|worst| worst < Severity::Warn) {
         let undo = Undo { home, data, ..Undo::default() };
         let owed = (before.owed, before.owed);
-        return Ok(Repaired { damages: Vec::new(), owed, undo, warnings: Vec::new() });
+        let findings = damaged.findings;
+        let (damages, left, warnings) = (Vec::new(), Vec::new(), Vec::new());
+        return Ok(Repaired { damages, left, findings, owed, undo, warnings });
     }
     let old = files(&*vfs, &home, &data)?;
     let data_dirs = if data == [home.clone()] { Vec::new() } else { data.clone() };
@@ -116,6 +139,7 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
     let damages = channel.quarantined().split_off(known);
     let warnings = channel.recovery().warnings.clone();
     drop(channel);
+    let left = left_of(&vfs, &home, &damages)?;
     let renamed = renamed(&old, &new);
     let targets: BTreeSet<&PathBuf> = renamed.iter().map(|(_, to)| to).collect();
     let mut made = Vec::new();
@@ -128,7 +152,47 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
         }
     }
     let undo = Undo { home, data, made, renamed };
-    Ok(Repaired { damages, owed: (before.owed, owed), undo, warnings })
+    let findings = damaged.findings;
+    Ok(Repaired { damages, left, findings, owed: (before.owed, owed), undo, warnings })
+}
+
+/// What [`repair`] would do, exactly: it is done in memory, over the files as they are. Nothing is written, no lock is taken; of a channel
+/// that an agent has open it says what holds at this moment.
+///
+/// # Errors
+/// As [`repair`], but for `Locked`.
+pub fn plan(dir: impl AsRef<Path>) -> Result<Repaired> {
+    repair_on(Arc::new(Overlay::new(Arc::new(StdVfs::default()))), dir.as_ref())
+}
+
+/// Settles damage `id` of the channel that `dir` belongs to: its record is renamed, its bytes stay.
+///
+/// # Errors
+/// `Locked`; `NotAChannel`; `InvalidOptions` if there is no such damage; `Io`.
+pub fn settle(dir: impl AsRef<Path>, id: u64) -> Result<()> {
+    let vfs: Arc<dyn Vfs> = Arc::new(StdVfs::default());
+    let inspector = Inspector::open_on(Arc::clone(&vfs), dir.as_ref())?;
+    let (home, data) = inspector.directories();
+    let dirs = Directories::claim(vfs, home, data, OnDamage::Refuse)?;
+    Quarantine::read(&*dirs.vfs, &dirs.home, &mut |_| {})?.settle(&*dirs.vfs, id)
+}
+
+fn left_of(vfs: &Arc<dyn Vfs>, home: &Path, damages: &[Quarantined]) -> Result<Vec<Left>> {
+    let inspector = Inspector::open_on(Arc::clone(vfs), home)?;
+    let left = damages.iter().map(|damage| {
+        let frames = inspector.salvage(damage)?;
+        let mut left = Left::default();
+        for event in frames.iter().flat_map(|frame| &frame.events).filter(|event| event.lost) {
+            *(if event.verified { &mut left.verified } else { &mut left.unverified }) += 1;
+        }
+        let known = frames.iter().filter(|frame| frame.own && !frame.is_take()).count();
+        let (first, end) = damage.lsns;
+        if damage.verdict != Verdict::H && first > Lsn::default() {
+            left.takes_at_most = end.get().saturating_sub(first.get()).saturating_sub(known as u64);
+        }
+        Ok(left)
+    });
+    left.collect()
 }
 
 /// What holds nothing that is owed: images, frames whose events are all taken, checkpoints. Nothing is lost by it, and once it is set
@@ -173,9 +237,17 @@ pub fn undo(undo: &Undo) -> Result<()> {
 /// # Errors
 /// As [`undo`].
 pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
+    within_the_channel(undo)?;
     let dirs = Directories::claim(vfs, &undo.home, &undo.data, OnDamage::Refuse)?;
     let vfs = &*dirs.vfs;
+    let quarantine = undo.home.join(names::QUARANTINE);
     for made in &undo.made {
+        let settled = made.path.file_name().and_then(|name| names::damage_id(name.to_str()?));
+        let settled = settled.map(|id| quarantine.join(names::damage_settled(id)));
+        if let Some(settled) = settled.filter(|settled| vfs.open(settled).is_ok()) {
+            let what = "this damage was settled since the repair: there is no way back";
+            return Err(Error::corrupt(what).in_file(&settled));
+        }
         let Some(expected) = made.content else { continue };
         match content_of(vfs, &made.path) {
             Ok(content) if content == expected => {}
@@ -205,6 +277,10 @@ pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
     let mut made: Vec<&Made> = undo.made.iter().collect();
     made.sort_by_key(|made| (number(&made.path).is_none(), made.content.is_none(), &made.path));
     for made in made {
+        // A note that somebody laid into the quarantine stays, and its directory with it.
+        if made.content.is_none() && vfs.list(&made.path).is_ok_and(|names| !names.is_empty()) {
+            continue;
+        }
         match vfs.remove(&made.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("cannot remove what the repair made", &made.path, error));
@@ -221,6 +297,28 @@ pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is to be removed or renamed was read from a file: nothing outside of the channel's directories is ours.
+fn within_the_channel(undo: &Undo) -> Result<()> {
+    let quarantine = undo.home.join(names::QUARANTINE);
+    let ours = |path: &Path| {
+        let dir = path.parent();
+        let is_dir = |known: &PathBuf| dir == Some(known.as_path());
+        path == quarantine
+            || is_dir(&undo.home)
+            || is_dir(&quarantine)
+            || undo.data.iter().any(is_dir)
+    };
+    let made = undo.made.iter().map(|made| &made.path);
+    let renamed = undo.renamed.iter().flat_map(|(old, new)| [old, new]);
+    match made.chain(renamed).find(|path| !ours(path)) {
+        None => Ok(()),
+        Some(stranger) => {
+            let what = "this path lies outside of the channel's directories: no repair made it";
+            Err(Error::corrupt(what).in_file(stranger))
+        }
+    }
 }
 
 fn is_gone(error: &Error) -> bool {

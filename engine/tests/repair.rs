@@ -115,7 +115,23 @@ fn three_damages_are_set_aside_and_brought_back_to_the_byte() {
     assert_eq!(Channel::open(dir, options()).err().unwrap().kind(), &ErrorKind::Corrupt);
     assert_eq!(picture(dir), before, "a refusal changes nothing");
 
+    let planned = repair::plan(dir).unwrap();
+    assert_eq!(picture(dir), before, "a plan changes nothing");
+
     let repaired = repair::repair(dir).unwrap();
+    let without_times = |damages: &[fchannel::Quarantined]| -> Vec<fchannel::Quarantined> {
+        let mut damages = damages.to_vec();
+        damages.iter_mut().for_each(|damage| damage.found_ms = 0);
+        damages
+    };
+    assert_eq!(without_times(&planned.damages), without_times(&repaired.damages), "as planned");
+    assert_eq!(planned.left, repaired.left);
+    assert_eq!(planned.owed, repaired.owed);
+    assert_eq!(planned.undo.renamed, repaired.undo.renamed);
+    let paths = |repaired: &repair::Repaired| -> Vec<PathBuf> {
+        repaired.undo.made.iter().map(|made| made.path.clone()).collect()
+    };
+    assert_eq!(paths(&planned), paths(&repaired));
     let named: Vec<u64> = repaired
         .damages
         .iter()
@@ -158,6 +174,57 @@ fn there_is_no_way_back_once_the_channel_was_used() {
     let used = picture(root.path());
     assert_eq!(repair::undo(&repaired.undo).unwrap_err().kind(), &ErrorKind::Corrupt);
     assert_eq!(picture(root.path()), used);
+}
+
+#[test]
+fn there_is_no_way_back_once_a_damage_was_settled() {
+    let root = tempfile::tempdir().unwrap();
+    three_damages(root.path());
+    let repaired = repair::repair(root.path()).unwrap();
+    assert!(!repaired.damages.is_empty());
+    repair::settle(root.path(), repaired.damages[0].id).unwrap();
+    let settled = picture(root.path());
+    assert_eq!(repair::undo(&repaired.undo).unwrap_err().kind(), &ErrorKind::Corrupt);
+    assert_eq!(picture(root.path()), settled);
+    assert!(worst(root.path()) <= Some(Severity::Info), "settled damage is known damage");
+    drop(Channel::open(root.path(), options()).expect("also where damage refuses an open"));
+    let inspector = Inspector::open(root.path()).unwrap();
+    assert_eq!(inspector.quarantined().len() + 1, repaired.damages.len());
+    assert_eq!(inspector.settled().len(), 1);
+}
+
+#[test]
+fn an_undo_removes_nothing_outside_of_the_channel() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("channel");
+    three_damages(&dir);
+    let mut undo = repair::repair(&dir).unwrap().undo;
+    let file = root.path().join("a user's file");
+    fs::write(&file, "precious").unwrap();
+    undo.made.push(repair::Made { path: file.clone(), content: None });
+    assert_eq!(repair::undo(&undo).unwrap_err().kind(), &ErrorKind::Corrupt);
+    assert!(file.exists());
+}
+
+#[test]
+fn what_a_flip_damaged_can_still_be_read_and_is_marked() {
+    let root = tempfile::tempdir().unwrap();
+    let lost = three_damages(root.path());
+    repair::repair(root.path()).unwrap();
+    let inspector = Inspector::open(root.path()).unwrap();
+    let mut found = Vec::new();
+    for damage in inspector.quarantined() {
+        for frame in inspector.salvage(damage).unwrap() {
+            for event in frame.events.iter().filter(|event| event.lost) {
+                found.push((event.seq.get(), event.verified, event.payload.to_vec()));
+            }
+        }
+    }
+    let [(seq, false, payload)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(*seq, lost[0] as u64);
+    let sound = event(lost[0]);
+    let wrong = payload.iter().zip(&sound).filter(|(left, right)| left != right).count();
+    assert_eq!((payload.len(), wrong), (sound.len(), 1));
 }
 
 #[test]

@@ -22,7 +22,7 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
@@ -31,7 +31,8 @@ const STEPS: [Step; 10] = [
     ("doc", || {
         done(must(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")))
     }),
-    ("config-doc", config_doc),
+    ("config-doc", || is_printed("docs/CONFIG.md", "components")),
+    ("findings-doc", || is_printed("docs/FINDINGS.md", "explain")),
     ("deny", deny),
     ("bench", bench),
     ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
@@ -60,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
             }
         };
         println!("{name}: {told}");
-        rows.push(format!("{name:<11} {:>4} s  {told}", started.elapsed().as_secs()));
+        rows.push(format!("{name:<12} {:>4} s  {told}", started.elapsed().as_secs()));
     }
     println!("\n=== ci\n{}", rows.join("\n"));
     if failed == 0 {
@@ -79,9 +80,9 @@ fn done(answer: Answer<()>) -> Answer<Ended> {
     answer.map(|()| Ended::Well)
 }
 
-/// docs/CONFIG.md is what the program prints.
-fn config_doc() -> Answer<Ended> {
-    let mut components = cargo(&[
+/// A document is what `fchannel VERB -o markdown` prints.
+fn is_printed(document: &str, verb: &str) -> Answer<Ended> {
+    let mut program = cargo(&[
         "run",
         "--quiet",
         "--package",
@@ -89,19 +90,22 @@ fn config_doc() -> Answer<Ended> {
         "--bin",
         "fchannel",
         "--",
-        "components",
+        verb,
         "-o",
         "markdown",
     ]);
-    let printed = output_of(&mut components)?;
-    let path = root().join("docs/CONFIG.md");
+    let printed = output_of(&mut program)?;
+    let path = root().join(document);
     let kept = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     if kept == printed {
         return Ok(Ended::Well);
     }
     let line =
         kept.lines().zip(printed.lines()).take_while(|(kept, printed)| kept == printed).count() + 1;
-    Err(format!("docs/CONFIG.md differs from line {line} on; write it anew: fchannel components -o markdown > docs/CONFIG.md").into())
+    Err(format!(
+        "{document} differs from line {line} on; write it anew: fchannel {verb} -o markdown > {document}"
+    )
+    .into())
 }
 
 /// Licences, bans and sources always; advisories where their data can be had.

@@ -10,8 +10,13 @@ use crate::{
     text::paths::expand_home,
 };
 use bytes::Bytes;
-use fchannel::{Durability, ErrorKind, Event, Options, TakeTransaction};
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use fchannel::{Durability, ErrorKind, Event, OnDamage, Options, TakeTransaction};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::watch;
 
 const I32_MAX: i64 = i32::MAX as i64;
@@ -65,6 +70,13 @@ static KEYS: &[Key] = &[
     )
     .or("true"),
     Key::new("fsyncInterval", whole(1, I32_MAX), "Seconds between syncs when `fsyncPerTransaction` is false.").or("5"),
+    Key::new(
+        "onDamage",
+        KeyKind::Choice(&["quarantine", "refuse"]),
+        "quarantine: what is damaged on disk is set aside, told at every start, and the channel goes on around it. \
+         refuse: the agent does not start. Not in Flume.",
+    )
+    .or("quarantine"),
     Key::new("checkpointOnClose", KeyKind::Flag, "Whether a stop writes a checkpoint, for a faster start.").or("true"),
     Key::new("useDualCheckpoints", KeyKind::Flag, "Flume's second checkpoint.").or("false").ignored(NO_BACKUP),
     Key::new("backupCheckpointDir", KeyKind::Paths, "Flume's second checkpoint.").ignored(NO_BACKUP),
@@ -116,21 +128,30 @@ fn build(settings: &Settings, _parts: &Parts) -> Result<Arc<dyn Channel>, StartE
         transaction_bytes_max: Some(options.transaction_bytes_max),
     };
     let keep_alive = Duration::from_millis(options.keep_alive_ms);
-    let channel = fchannel::Channel::open(&home, options).map_err(not_open)?;
+    let channel =
+        fchannel::Channel::open(&home, options).map_err(|error| not_open(&error, &home))?;
     let name = Arc::clone(settings.name());
     log_recovery(&name, &channel);
+    log_damage(&name, &channel, &home);
     let failure = Arc::new(Failure(watch::Sender::new(None)));
     let stopping = watch::Sender::new(false);
     Ok(Arc::new(FileChannel { channel, failure, name, keep_alive, limits, stopping }))
 }
 
-fn not_open(error: fchannel::Error) -> StartError {
+fn not_open(error: &fchannel::Error, home: &Path) -> StartError {
     let kind = match error.kind() {
         ErrorKind::Locked { .. } => StartErrorKind::Locked,
         ErrorKind::NotAChannel | ErrorKind::NewerFormat => StartErrorKind::NotAChannel,
         _ => StartErrorKind::Failed,
     };
-    StartError { kind, message: error.to_string() }
+    let way = match error.kind() {
+        ErrorKind::Corrupt => format!(
+            "; nothing was changed. `fchannel repair {0}` shows what can be done; onDamage = quarantine goes on around it",
+            home.display()
+        ),
+        _ => String::new(),
+    };
+    StartError { kind, message: format!("{error}{way}") }
 }
 
 /// The engine's options for the keys of a conf, but for the directories.
@@ -164,6 +185,11 @@ fn options(settings: &Settings) -> Result<Options, ComponentError> {
         checkpoint_interval_ms: settings
             .whole("checkpointInterval")?
             .max(CHECKPOINT_INTERVAL_MS_MIN),
+        on_damage: if settings.required("onDamage")?.eq_ignore_ascii_case("refuse") {
+            OnDamage::Refuse
+        } else {
+            OnDamage::Quarantine
+        },
         checkpoint_on_close: settings.flag("checkpointOnClose"),
         ..Options::default()
     })
@@ -191,6 +217,39 @@ fn log_recovery(name: &Arc<str>, channel: &fchannel::Channel) {
         took_ms = report.took.as_millis(),
         "file channel recovered"
     );
+}
+
+/// Tells of new damage, each time it is found, and of what is not settled, at each start.
+fn log_damage(name: &Arc<str>, channel: &fchannel::Channel, home: &Path) {
+    let report = channel.recovery();
+    for damage in &report.damages {
+        let (first, end) = damage.events;
+        let lost = match end.get().saturating_sub(first.get()) {
+            0 if damage.at.offset == 0 => "what was in it is told when it is missed".to_owned(),
+            0 => "no event that is owed is lost".to_owned(),
+            1 => format!("event {first} is lost"),
+            events => format!("{events} events are lost: {first} to {}", end.previous()),
+        };
+        tracing::error!(
+            channel = %name,
+            place = %damage.at,
+            file = %damage.file.display(),
+            lsns = %format_args!("{}..{}", damage.lsns.0, damage.lsns.1),
+            events = %format_args!("{first}..{end}"),
+            "damage: {}; {lost}; it is set aside, and the channel goes on behind it: fchannel quarantine show {} {}",
+            damage.what,
+            home.display(),
+            damage.id
+        );
+    }
+    if !report.quarantined.is_empty() {
+        tracing::warn!(
+            channel = %name,
+            damages = report.quarantined.len(),
+            "damage lies in quarantine and is not settled: fchannel quarantine list {}",
+            home.display()
+        );
+    }
 }
 
 /// Whether the engine's channel has stopped itself: looked at when a call fails.

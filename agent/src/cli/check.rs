@@ -60,7 +60,9 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Exit {
         Format::Text => text(&loaded, &findings, output::wants_color(&io::stdout())),
         Format::Json => format!("{:#}\n", json_report(&loaded.diagnostics, &findings)),
     };
-    let has_problem = findings.iter().any(|finding| finding.is_problem);
+    let has_warning = findings.iter().any(|finding| finding.is_warning);
+    let has_problem =
+        findings.iter().any(|finding| finding.is_problem) || args.deny_warnings && has_warning;
     output::finish(&text, exit_of(&loaded.diagnostics, has_problem, args.deny_warnings))
 }
 

@@ -1,5 +1,5 @@
 //! The exit codes of all verbs, as data: what `fchannel help exit-codes` prints is what the code means. Only what a verb returns is here;
-//! 4 (some events were not carried over) and 7 (the agent cannot be reached) are kept for verbs to come.
+//! 7 (the agent cannot be reached) is kept for verbs to come.
 
 use std::process::ExitCode;
 
@@ -14,6 +14,8 @@ pub enum Exit {
     Usage,
     /// Something was found that was looked for.
     Findings,
+    /// Finished, but some events were not carried over.
+    Partial,
     /// The channel is in use.
     Locked,
     /// Not a channel of this build.
@@ -30,6 +32,7 @@ pub const EXIT_CODES: &[(Exit, u8, &str)] = &[
     (Exit::Failed, 1, "the operation failed: a file cannot be read, a component does not start"),
     (Exit::Usage, 2, "wrong use of the command line"),
     (Exit::Findings, 3, "findings: damage, differences, or warnings with --deny-warnings"),
+    (Exit::Partial, 4, "finished, but some events were not carried over"),
     (Exit::Locked, 5, "the channel is locked by a live process"),
     (Exit::NotAChannel, 6, "not a channel, or of a format newer than this build"),
     (Exit::TimedOut, 8, "timed out while waiting, for instance for --grace"),

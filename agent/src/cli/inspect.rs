@@ -1,16 +1,22 @@
 //! `fchannel inspect`: looks into a channel, live or not, and changes nothing.
 
-use super::{Exit, conf_input, output};
+use super::{
+    Exit,
+    channel::{ChannelArgs, fail, resolve},
+    output,
+};
 use crate::{
-    inspect::{self, BodyForm, EventOptions, Filter, Form, FrameOptions, Out, Seen, Select},
-    registry::{Kind, Registry},
-    text::paths::expand_home,
+    inspect::{
+        self, BodyForm, EventOptions, Filter, Form, FrameOptions, Out, Seen, Select, VerifyOptions,
+    },
+    registry::Registry,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use fchannel::{Error, ErrorKind, Inspector, Position, Verify, Which};
+use fchannel::{Inspector, Position, Verify, Which};
 use std::{
-    io::{self, BufWriter, IsTerminal},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::PathBuf,
 };
 
 const EXITS: &str = "\
@@ -50,27 +56,43 @@ enum Verb {
 }
 
 #[derive(Debug, Args)]
-struct ChannelArgs {
-    /// Any one of the channel's directories, or AGENT.CHANNEL with --conf
-    channel: String,
-    /// Configuration file in which AGENT.CHANNEL is looked up
-    #[arg(long, value_name = "FILE")]
-    conf: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
 struct ListArgs {
     #[command(flatten)]
     channel: ChannelArgs,
-    /// Form of the output; columns with tabs between if it goes to a pipe
-    #[arg(short, long, value_enum, default_value_t = ListForm::Table)]
-    output: ListForm,
+    #[command(flatten)]
+    form: FormArgs,
+}
+
+#[derive(Debug, Args)]
+struct FormArgs {
+    /// Form of the output: a table on a terminal, plain if it goes to a pipe
+    #[arg(short, long, value_enum)]
+    output: Option<ListForm>,
+}
+
+impl FormArgs {
+    fn form(&self) -> Form {
+        match self.output {
+            Some(ListForm::Json) => Form::Json,
+            Some(ListForm::Table) => Form::Table,
+            Some(ListForm::Plain) => Form::Plain,
+            None => terminal_form(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ListForm {
+    /// For people
     Table,
+    /// Columns with tabs between
+    Plain,
+    /// For programs
     Json,
+}
+
+fn terminal_form() -> Form {
+    if io::stdout().is_terminal() { Form::Table } else { Form::Plain }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -171,8 +193,14 @@ struct CheckpointArgs {
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
+    /// Any one of a channel's directories, or AGENT.CHANNEL with --conf; several are checked one after the other
+    #[arg(required = true, value_name = "CHANNEL")]
+    channels: Vec<String>,
+    /// Configuration file in which AGENT.CHANNEL is looked up
+    #[arg(long, value_name = "FILE")]
+    conf: Option<PathBuf>,
     #[command(flatten)]
-    list: ListArgs,
+    form: FormArgs,
     /// Only what a restart would read
     #[arg(long, conflicts_with = "deep")]
     quick: bool,
@@ -182,6 +210,12 @@ struct VerifyArgs {
     /// Findings to list; the others are counted
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_findings: usize,
+    /// Write what was found to a file too: an object a line, as -o json prints it
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print nothing: how the command ends says it
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// Runs the verb and says how it ended.
@@ -192,12 +226,7 @@ pub(super) fn run(args: &InspectArgs, registry: &Registry) -> Exit {
         Verb::Checkpoint(args) => show_list(&args.list, registry, |inspector, out| {
             inspect::checkpoints(inspector, args.at.map(fchannel::Lsn::new), out)
         }),
-        Verb::Verify(args) => {
-            let options = Verify { deep: !args.quick, findings_max: args.max_findings };
-            show_list(&args.list, registry, |inspector, out| {
-                inspect::verify(inspector, options, out)
-            })
-        }
+        Verb::Verify(args) => verify(args, registry),
         Verb::Events(args) => events(args, registry),
         Verb::Frames(args) => {
             let options = frame_options(&args.select, &args.kinds, args.hex, args.max_body);
@@ -213,6 +242,47 @@ pub(super) fn run(args: &InspectArgs, registry: &Registry) -> Exit {
         }
     };
     exit.unwrap_or_else(|exit| exit)
+}
+
+/// Checks one channel after the other. One that could not be checked matters more than findings in another.
+fn verify(args: &VerifyArgs, registry: &Registry) -> Result<Exit, Exit> {
+    let depth = Verify { deep: !args.quick, findings_max: args.max_findings };
+    let several = args.channels.len() > 1;
+    let mut reports = String::new();
+    let stdout = io::stdout();
+    let color = output::wants_color(&stdout);
+    let mut out = Out::new(BufWriter::new(stdout.lock()), args.form.form(), color);
+    let (mut unchecked, mut damage) = (None, false);
+    for channel in &args.channels {
+        let checked = resolve(channel, args.conf.as_deref(), registry).and_then(|dir| {
+            let inspector = Inspector::open(&dir).map_err(|error| fail(&error))?;
+            let options = VerifyOptions { depth, several, quiet: args.quiet, channel };
+            inspect::verify(&inspector, &options, &mut out).map_err(|error| fail(&error))
+        });
+        match checked {
+            Ok((seen, report)) => {
+                damage |= seen.damage;
+                reports.push_str(&format!("{report}\n"));
+            }
+            Err(exit) => unchecked = unchecked.or(Some(exit)),
+        }
+    }
+    written(out.finish())?;
+    if let Some(path) = &args.report {
+        let made = File::create(path).and_then(|mut file| file.write_all(reports.as_bytes()));
+        made.map_err(|error| {
+            output::complain(&format!("cannot write {}: {error}", path.display()));
+            Exit::Failed
+        })?;
+    }
+    Ok(unchecked.unwrap_or(if damage { Exit::Findings } else { Exit::Done }))
+}
+
+fn written(answer: io::Result<()>) -> Result<(), Exit> {
+    answer.map_err(|error| {
+        output::complain(&format!("cannot write to standard output: {error}"));
+        Exit::Failed
+    })
 }
 
 fn events(args: &EventArgs, registry: &Registry) -> Result<Exit, Exit> {
@@ -254,7 +324,7 @@ fn show_list(
     registry: &Registry,
     show: impl FnOnce(&Inspector, &mut Out<Stdout>) -> fchannel::Result<Seen>,
 ) -> Result<Exit, Exit> {
-    run_on(&args.channel, registry, args.output == ListForm::Json, show).map(|(_, exit)| exit)
+    run_on(&args.channel, registry, args.form.form(), show).map(|(_, exit)| exit)
 }
 
 fn show_stream(
@@ -262,7 +332,11 @@ fn show_stream(
     registry: &Registry,
     show: impl FnOnce(&Inspector, &mut Out<Stdout>) -> fchannel::Result<Seen>,
 ) -> Result<Exit, Exit> {
-    let (seen, exit) = run_on(&args.channel, registry, args.output == StreamForm::Jsonl, show)?;
+    let form = match args.output {
+        StreamForm::Jsonl => Form::Json,
+        StreamForm::Table => terminal_form(),
+    };
+    let (seen, exit) = run_on(&args.channel, registry, form, show)?;
     let is_empty = seen.rows <= args.skip;
     Ok(if exit == Exit::Done && is_empty && args.fail_if_empty { Exit::Findings } else { exit })
 }
@@ -271,75 +345,17 @@ fn show_stream(
 fn run_on(
     args: &ChannelArgs,
     registry: &Registry,
-    is_json: bool,
+    form: Form,
     show: impl FnOnce(&Inspector, &mut Out<Stdout>) -> fchannel::Result<Seen>,
 ) -> Result<(Seen, Exit), Exit> {
-    let dir = resolve(args, registry)?;
+    let dir = args.resolve(registry)?;
     let inspector = Inspector::open(dir).map_err(|error| fail(&error))?;
     let stdout = io::stdout();
-    let form = match (is_json, stdout.is_terminal()) {
-        (true, _) => Form::Json,
-        (false, true) => Form::Table,
-        (false, false) => Form::Plain,
-    };
     let color = output::wants_color(&stdout);
     let mut out = Out::new(BufWriter::new(stdout.lock()), form, color);
     let shown = show(&inspector, &mut out);
-    let written = out.finish();
+    let finished = out.finish();
     let seen = shown.map_err(|error| fail(&error))?;
-    if let Err(error) = written {
-        output::complain(&format!("cannot write to standard output: {error}"));
-        return Err(Exit::Failed);
-    }
+    written(finished)?;
     Ok((seen, if seen.damage { Exit::Findings } else { Exit::Done }))
-}
-
-fn fail(error: &Error) -> Exit {
-    output::complain(&error.to_string());
-    match error.kind() {
-        ErrorKind::NotAChannel | ErrorKind::NewerFormat => Exit::NotAChannel,
-        ErrorKind::InvalidOptions => Exit::Usage,
-        _ => Exit::Failed,
-    }
-}
-
-/// The directory that CHANNEL means: itself, or the checkpoint directory of `AGENT.CHANNEL` in the conf.
-fn resolve(args: &ChannelArgs, registry: &Registry) -> Result<PathBuf, Exit> {
-    let Some(conf) = &args.conf else { return Ok(PathBuf::from(&args.channel)) };
-    let usage = |what: &str| {
-        output::complain(what);
-        Exit::Usage
-    };
-    let (agent, channel) = args
-        .channel
-        .split_once('.')
-        .ok_or_else(|| usage("with --conf, a channel is named AGENT.CHANNEL"))?;
-    directory_in(conf, agent, channel, registry)
-}
-
-/// Read from the properties, not from a validated conf: whatever else is wrong in the file keeps nobody from looking at a channel.
-fn directory_in(
-    conf: &Path,
-    agent: &str,
-    channel: &str,
-    registry: &Registry,
-) -> Result<PathBuf, Exit> {
-    let document = conf_input::read_properties(conf, registry)?;
-    let value = |key: &str| {
-        let key = format!("{agent}.channels.{channel}.{key}");
-        let found = document.properties.iter().find(|property| property.key.as_str() == key)?;
-        Some((found.resolved(), found.unresolved.is_empty()))
-    };
-    let entry = value("type").and_then(|(name, _)| registry.find(Kind::Channel, name));
-    let key = entry.and_then(|entry| entry.keys.iter().find(|key| key.pattern == "checkpointDir"));
-    let default = key.and_then(|key| key.default);
-    let what = match (value("checkpointDir"), default) {
-        _ if key.is_none() => format!("has no file channel {agent}.{channel}"),
-        (Some((dir, true)), _) => return Ok(expand_home(dir)),
-        (Some((dir, false)), _) => format!("names {dir}, and not all of that has a value here"),
-        (None, Some(dir)) => return Ok(expand_home(dir)),
-        (None, None) => format!("names no directory of {agent}.{channel}"),
-    };
-    output::complain(&format!("{} {what}", conf.display()));
-    Err(Exit::Config)
 }

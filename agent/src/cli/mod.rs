@@ -3,20 +3,27 @@
 //! A verb is a struct of its arguments with a `run` that returns how it ended. To add one: a file, a line in `Verb`, a line in `run`.
 
 mod agent;
+mod channel;
 mod check;
 mod components;
 mod conf_input;
 mod demo;
 mod exit;
+mod explain;
 mod inspect;
 mod output;
+mod quarantine;
+mod repair;
 
 pub use agent::AgentArgs;
 pub use check::CheckArgs;
 pub use components::ComponentsArgs;
 pub use demo::DemoArgs;
 pub use exit::{EXIT_CODES, Exit};
+pub use explain::ExplainArgs;
 pub use inspect::InspectArgs;
+pub use quarantine::QuarantineArgs;
+pub use repair::RepairArgs;
 
 use crate::registry::Registry;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -40,6 +47,12 @@ enum Verb {
     Components(ComponentsArgs),
     /// Look into a channel, live or not, and change nothing
     Inspect(InspectArgs),
+    /// Set damage of a channel aside, a plan first; or take that back
+    Repair(RepairArgs),
+    /// Look at damage that was set aside, put back what can be read, settle it
+    Quarantine(QuarantineArgs),
+    /// Say what the code of a finding means, what to do, and what not
+    Explain(ExplainArgs),
     /// Run a pipeline under load, kill it half-way, and count what came out
     Demo(DemoArgs),
     /// Print what the exit codes mean
@@ -67,6 +80,9 @@ fn run(cli: &Cli, registry: &Registry) -> ExitCode {
         Verb::Check(args) => check::run(args, registry).into(),
         Verb::Components(args) => components::run(args, registry).into(),
         Verb::Inspect(args) => inspect::run(args, registry).into(),
+        Verb::Repair(args) => repair::run(args, registry).into(),
+        Verb::Quarantine(args) => quarantine::run(args, registry).into(),
+        Verb::Explain(args) => explain::run(args).into(),
         Verb::Demo(args) => demo::run(args).into(),
         Verb::ExitCodes => output::finish(&exit::table(), Exit::Done).into(),
     }

@@ -1,7 +1,11 @@
 //! Text for people and programs: a reader that closes the pipe ends us quietly, colour is for terminals only.
 
 use super::Exit;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use crate::config::printable;
+use std::{
+    io::{self, ErrorKind, IsTerminal, Write},
+    path::Path,
+};
 
 /// Prints `text` to standard output and says how the command ends: as `exit` unless that fails.
 pub(super) fn finish(text: &str, exit: Exit) -> Exit {
@@ -19,6 +23,11 @@ pub(super) fn finish(text: &str, exit: Exit) -> Exit {
 /// Prints `text` to standard error. If even that fails there is nobody left to tell.
 pub(super) fn print_error(text: &str) {
     if io::stderr().lock().write_all(text.as_bytes()).is_err() {}
+}
+
+/// A path for people: harmless to a terminal.
+pub(super) fn path(path: &Path) -> String {
+    printable(&path.to_string_lossy())
 }
 
 /// One line about what keeps a command from doing its work.

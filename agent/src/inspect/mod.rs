@@ -8,6 +8,8 @@ mod frames;
 mod lists;
 mod out;
 mod progress;
+mod quarantine;
+mod repair;
 mod select;
 mod summary;
 mod text;
@@ -17,9 +19,11 @@ pub(crate) use events::{EventOptions, events};
 pub(crate) use frames::{FrameOptions, frames, transactions};
 pub(crate) use lists::{checkpoints, segments};
 pub(crate) use out::{Form, Out};
+pub(crate) use quarantine::{damage_events, list_quarantine, show_damage};
+pub(crate) use repair::{RepairPage, undo_of};
 pub(crate) use select::{BodyForm, Filter, Select};
 pub(crate) use summary::summary;
-pub(crate) use verify::verify;
+pub(crate) use verify::{VerifyOptions, verify};
 
 /// What a verb came across.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

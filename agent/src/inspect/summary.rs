@@ -79,6 +79,13 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
             text::size(summary.restart_bytes)
         ),
     ));
+    let quarantine = match summary.quarantined {
+        0 => "empty".to_owned(),
+        damages => {
+            format!("{} to settle: see `fchannel quarantine list`", counted(damages, "damage"))
+        }
+    };
+    lines.push(("quarantine", quarantine));
     for finding in &summary.findings {
         lines.push((
             finding.code,
@@ -108,6 +115,7 @@ fn health(summary: &Summary) -> String {
         Some(Severity::Warn) => "ATTENTION: see `fchannel inspect verify`".to_owned(),
         _ => match &summary.state {
             Some(state) if !state.exact => "DAMAGED: see `fchannel inspect verify`".to_owned(),
+            _ if summary.quarantined > 0 => "ATTENTION: damage was set aside".to_owned(),
             _ => "nothing wrong in what a restart reads".to_owned(),
         },
     }
@@ -200,5 +208,6 @@ fn json(summary: &Summary) -> Value {
         },
         "restart": { "frames": summary.restart_frames, "bytes": summary.restart_bytes },
         "unvouched_frames": summary.unvouched_frames,
+        "quarantined": summary.quarantined,
     })
 }

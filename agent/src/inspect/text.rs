@@ -73,6 +73,31 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     out
 }
 
+/// The bytes that [`base64`] made `text` of; `None` if it did not.
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let six = |letter: u8| {
+        Some(match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        })
+    };
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut word, mut bits) = (0u32, 0);
+    for letter in text.trim_end_matches('=').bytes() {
+        word = word << 6 | u32::from(six(letter)?);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push(u8::try_from(word >> bits & 0xff).unwrap_or_default());
+        }
+    }
+    Some(out)
+}
+
 /// `48,211`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -159,6 +184,7 @@ mod tests {
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
         for (plain, coded) in vectors {
             assert_eq!(base64(plain.as_bytes()), coded);
+            assert_eq!(from_base64(coded).as_deref(), Some(plain.as_bytes()));
         }
     }
 

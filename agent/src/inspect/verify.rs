@@ -22,29 +22,53 @@ const COLUMNS: &[Column] = &[
     ("STAKE", 0, Side::Left),
 ];
 
-/// Verifies and shows what was found.
+/// The options of `inspect verify`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VerifyOptions<'a> {
+    pub(crate) depth: Verify,
+    /// There are other channels, so that each must be named.
+    pub(crate) several: bool,
+    pub(crate) quiet: bool,
+    /// As the user named it.
+    pub(crate) channel: &'a str,
+}
+
+/// Verifies and shows what was found; answers the report for programs too.
 ///
 /// # Errors
 /// As [`Inspector::verify`].
 pub(crate) fn verify<W: Write>(
     inspector: &Inspector,
-    options: Verify,
+    options: &VerifyOptions<'_>,
     out: &mut Out<W>,
-) -> Result<Seen> {
-    let mut progress = Progress::new("verify");
-    let found = inspector.verify(options, |at| progress.tell(at.done_bytes, at.total_bytes))?;
+) -> Result<(Seen, Value)> {
+    let mut progress = (!options.quiet).then(|| Progress::new("verify"));
+    let found = inspector.verify(options.depth, |at| {
+        if let Some(progress) = &mut progress {
+            progress.tell(at.done_bytes, at.total_bytes);
+        }
+    })?;
     drop(progress);
     let seen =
         Seen { rows: found.findings.len() as u64, damage: found.worst > Some(Severity::Info) };
+    let report = json(inspector, &found, options.depth);
     let _flow = match out.form {
-        Form::Json => out.json(&json(&found, options)),
-        Form::Plain => plain(&found, out),
+        _ if options.quiet => Continue(()),
+        Form::Json => out.json(&report),
+        Form::Plain => plain(&found, options, out),
         Form::Table => page(&found, options, out),
     };
-    Ok(seen)
+    Ok((seen, report))
 }
 
-fn plain<W: Write>(found: &Verification, out: &mut Out<W>) -> ControlFlow<()> {
+fn plain<W: Write>(
+    found: &Verification,
+    options: &VerifyOptions<'_>,
+    out: &mut Out<W>,
+) -> ControlFlow<()> {
+    if options.several {
+        out.line(&format!("channel\t{}", escaped(options.channel)))?;
+    }
     let table = Table::begin(out, COLUMNS);
     for finding in &found.findings {
         table.row(
@@ -66,8 +90,15 @@ fn verdict(finding: &Finding) -> String {
     finding.verdict.map_or_else(|| "-".to_owned(), |verdict| verdict.to_string())
 }
 
-fn page<W: Write>(found: &Verification, options: Verify, out: &mut Out<W>) -> ControlFlow<()> {
-    let depth = if options.deep {
+fn page<W: Write>(
+    found: &Verification,
+    options: &VerifyOptions<'_>,
+    out: &mut Out<W>,
+) -> ControlFlow<()> {
+    if options.several {
+        out.line(&format!("channel {}", escaped(options.channel)))?;
+    }
+    let depth = if options.depth.deep {
         "checksums, order, transactions, checkpoints"
     } else {
         "what a restart reads"
@@ -103,7 +134,15 @@ fn page<W: Write>(found: &Verification, options: Verify, out: &mut Out<W>) -> Co
     if !found.findings.is_empty() {
         out.line("")?;
     }
-    out.line(&format!("result   {}", result(found)))
+    out.line(&format!("result   {}", result(found)))?;
+    if found.worst > Some(Severity::Info) {
+        out.line(&format!(
+            "next     fchannel repair {}   (shows a plan, changes nothing)",
+            escaped(options.channel)
+        ))?;
+        out.line("         fchannel explain CODE   (what a code means, what to do and what not)")?;
+    }
+    if options.several { out.line("") } else { Continue(()) }
 }
 
 fn result(found: &Verification) -> String {
@@ -132,10 +171,11 @@ fn colored(word: &str, severity: Severity, color: bool) -> String {
     format!("\u{1b}[{code}m{word}\u{1b}[0m")
 }
 
-fn json(found: &Verification, options: Verify) -> Value {
+fn json(inspector: &Inspector, found: &Verification, options: Verify) -> Value {
     let rows: Vec<Value> = found.findings.iter().map(row).collect();
     json!({
         "schema": "fchannel.verify/1",
+        "channel": inspector.directories().0.to_string_lossy(),
         "deep": options.deep,
         "clean": found.worst <= Some(Severity::Info),
         "segments": found.segments,
@@ -150,7 +190,8 @@ fn json(found: &Verification, options: Verify) -> Value {
     })
 }
 
-fn row(finding: &Finding) -> Value {
+/// A finding for programs.
+pub(super) fn row(finding: &Finding) -> Value {
     json!({
         "code": finding.code,
         "severity": finding.severity.to_string(),

@@ -259,6 +259,15 @@ impl Channel {
         self.shared().log.quarantined()
     }
 
+    /// Settles a damage that was set aside: its record is renamed, so that nobody is told of it any more. Its bytes stay. Once is enough,
+    /// twice does no harm.
+    ///
+    /// # Errors
+    /// `InvalidOptions` if there is no such damage; `Io`.
+    pub fn settle(&self, id: u64) -> Result<()> {
+        self.shared().log.settle(id)
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
     }

@@ -117,6 +117,13 @@ impl FrameHeader {
         }
     }
 
+    /// Reads a header whose checksum may be wrong: a guess, for salvage alone.
+    pub(crate) fn decode_unsealed(bytes: &[u8; FRAME_HEADER_LEN]) -> Option<Self> {
+        let mut fields = Fields::new(bytes);
+        let salt = fields.u64()?;
+        Self::decode_sealed(fields, salt)
+    }
+
     /// The fields behind the salt; `None` for a flag or length that this release does not know.
     fn decode_sealed(mut fields: Fields<'_>, salt: u64) -> Option<Self> {
         let header = Self {

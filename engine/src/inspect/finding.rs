@@ -3,7 +3,7 @@
 use crate::{
     error::Error,
     ids::{FramePtr, Lsn, SegmentId},
-    log::Verdict,
+    log::{Quarantine, Verdict, start_of},
 };
 use std::{fmt, path::PathBuf};
 
@@ -97,12 +97,24 @@ impl Finding {
         self
     }
 
+    /// Damage that was set aside stops nobody any more, and is told for information.
+    pub(super) fn judged(mut self, quarantine: &Quarantine) -> Self {
+        let segment = self.segment.map(start_of);
+        let known = [self.at, segment].into_iter().flatten().find_map(|at| quarantine.of(at));
+        if let Some(known) = known.filter(|_| self.severity > Severity::Info) {
+            self.severity = Severity::Info;
+            self.what = format!("{} (set aside as damage {})", self.what, known.id);
+        }
+        self
+    }
+
     /// What the log's own reading says about a file that it cannot use.
     pub(super) fn of_file(error: &Error) -> Self {
         let code = if error.what().contains("is missing") { "FC2010" } else { "FC2001" };
         let finding =
-            Self::new(code, Severity::Error, Some(Verdict::J), strip_letter(error.what()))
-                .stake("the frames in it cannot be read, and no agent opens the log");
+            Self::new(code, Severity::Error, Some(Verdict::J), strip_letter(error.what())).stake(
+                "what cannot be read in it; an agent goes on around it, unless onDamage is refuse",
+            );
         match error.file() {
             Some(file) => finding.in_file(file),
             None => finding,

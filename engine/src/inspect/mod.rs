@@ -9,6 +9,7 @@ mod places;
 mod position;
 mod report;
 mod rows;
+mod salvage;
 mod stream;
 mod summary;
 mod verify;
@@ -21,6 +22,7 @@ pub use rows::{
     CheckpointContent, CheckpointInfo, EventInfo, EventRow, FrameInfo, FrameRow, Hole, SegmentInfo,
     StateInfo,
 };
+pub use salvage::{BodyState, SalvagedEvent, SalvagedFrame};
 pub use stream::Which;
 pub use summary::{DirectoryInfo, Summary};
 pub use verify::{Progress, Verification, Verify};
@@ -32,6 +34,7 @@ use crate::{
     log::{Frame, ImageSource, Quarantine, Quarantined, Verdict},
     queue::State,
 };
+use bytes::Bytes;
 use fold::{Begin, Fold, begin};
 use places::Places;
 use std::{
@@ -121,6 +124,8 @@ impl Inspector {
             if let Some((now, passed_over)) = Now::read(&*vfs, &view)? {
                 findings.extend(view.problems.iter().cloned());
                 findings.extend(passed_over);
+                let findings =
+                    findings.into_iter().map(|finding| finding.judged(&quarantine)).collect();
                 return Ok(Self { vfs, places, view, holder, now, findings, quarantine });
             }
         }
@@ -190,6 +195,21 @@ impl Inspector {
     #[must_use]
     pub fn quarantined(&self) -> &[Quarantined] {
         self.quarantine.records()
+    }
+
+    /// The damage that was settled, oldest first, as long as its records are there.
+    #[must_use]
+    pub fn settled(&self) -> &[Quarantined] {
+        self.quarantine.settled()
+    }
+
+    /// The raw bytes of `damage`: those that were copied aside, or all of a segment that could not be read. Empty if nothing was left.
+    /// [`salvage`](Self::salvage) finds what can be read in them.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn quarantined_bytes(&self, damage: &Quarantined) -> Result<Bytes> {
+        self.quarantine.raw_bytes(&*self.vfs, damage).map(Bytes::from)
     }
 
     /// What the opening came across: absent directories, files that cannot be used. [`verify`](Self::verify) looks at everything.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ids::{FramePtr, SegmentId},
-    log::{Quarantine, Segment, Segments, start_of},
+    log::{Quarantine, Segment, Segments},
 };
 use std::collections::BTreeMap;
 
@@ -88,7 +88,7 @@ impl<'a> Report<'a> {
 
     /// Adds a finding. What is said twice about a file is told once, by who makes more of it.
     pub(super) fn add(&mut self, finding: Finding) {
-        let finding = self.judged(finding);
+        let finding = finding.judged(self.quarantine);
         let about_file = finding.code.starts_with("FC20") || finding.code.starts_with("FC24");
         let said = |other: &&mut Finding| other.code == finding.code && other.file == finding.file;
         if about_file
@@ -107,18 +107,6 @@ impl<'a> Report<'a> {
         } else {
             self.left_out += 1;
         }
-    }
-
-    /// Damage that was set aside stops nobody any more, and is told for information until it is settled.
-    fn judged(&self, mut finding: Finding) -> Finding {
-        let segment = finding.segment.map(start_of);
-        let known =
-            [finding.at, segment].into_iter().flatten().find_map(|at| self.quarantine.of(at));
-        if let Some(known) = known.filter(|_| finding.severity > Severity::Info) {
-            finding.severity = Severity::Info;
-            finding.what = format!("{} (set aside as damage {})", finding.what, known.id);
-        }
-        finding
     }
 
     /// What is said of it all.

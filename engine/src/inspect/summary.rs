@@ -66,6 +66,8 @@ pub struct Summary {
     pub unvouched_frames: u64,
     /// How the log ends.
     pub verdict: Verdict,
+    /// How many damages were set aside and are not settled.
+    pub quarantined: u64,
     /// What the look came across; [`Inspector::verify`] looks at everything.
     pub findings: Vec<Finding>,
 }
@@ -105,6 +107,7 @@ impl Inspector {
             restart_bytes: self.now.bytes,
             unvouched_frames: self.now.unvouched,
             verdict: self.now.verdict,
+            quarantined: self.quarantine.records().len() as u64,
             findings: self.findings.clone(),
         })
     }

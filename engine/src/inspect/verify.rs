@@ -257,7 +257,7 @@ impl Verifier<'_> {
             let severity = if below { Severity::Warn } else { Severity::Error };
             let finding = Finding::new("FC2404", severity, Some(hole.verdict), what);
             return finding.at(hole.at).in_file(path.unwrap_or_default()).stake(
-                "nothing is lost, but an agent whose restart comes by here refuses to open",
+                "nothing is lost; with onDamage = refuse, an agent whose restart comes by here does not open",
             );
         }
         let below = hole.verdict == Verdict::H;

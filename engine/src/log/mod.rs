@@ -567,8 +567,11 @@ impl Log {
         let damage = self.quarantine.lock().add(vfs, damage, until)?;
         crate::trace::error!(
             quarantine = damage.id,
+            place = tracing_display(&damage.at),
+            lsns = tracing_display(&format!("{}..{}", damage.lsns.0, damage.lsns.1)),
+            events = tracing_display(&format!("{}..{}", damage.events.0, damage.events.1)),
             error = tracing_display(error),
-            "damage is set aside, and the log goes on behind it"
+            "damage is set aside, its events are lost, and the log goes on behind it"
         );
         Ok(damage)
     }
@@ -576,6 +579,14 @@ impl Log {
     /// All damage that was set aside and is not settled.
     pub(crate) fn quarantined(&self) -> Vec<Quarantined> {
         self.quarantine.lock().records().to_vec()
+    }
+
+    /// Settles damage `id`.
+    ///
+    /// # Errors
+    /// `InvalidOptions` if there is no such damage; `Io`.
+    pub(crate) fn settle(&self, id: u64) -> Result<()> {
+        self.quarantine.lock().settle(&*self.dirs.vfs, id)
     }
 
     /// True if damage is gone around, not an error for ever.
@@ -734,13 +745,13 @@ fn closed() -> Error {
 }
 
 #[cfg(feature = "tracing")]
-fn tracing_display(error: &Error) -> impl tracing::Value + '_ {
-    tracing::field::display(error)
+fn tracing_display<T: std::fmt::Display>(value: &T) -> impl tracing::Value + '_ {
+    tracing::field::display(value)
 }
 
 #[cfg(not(feature = "tracing"))]
-fn tracing_display(error: &Error) -> &Error {
-    error
+fn tracing_display<T>(value: &T) -> &T {
+    value
 }
 
 /// A segment, its successor, and what is void in it.

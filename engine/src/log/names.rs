@@ -21,6 +21,7 @@ pub(crate) const MANIFEST: &str = "manifest";
 pub(crate) const QUARANTINE: &str = "quarantine";
 const DAMAGE_RECORD_SUFFIX: &str = ".damage";
 const DAMAGE_BYTES_SUFFIX: &str = ".bytes";
+const DAMAGE_SETTLED_SUFFIX: &str = ".settled";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 pub(crate) fn segment(id: SegmentId) -> String {
@@ -50,6 +51,11 @@ pub(crate) fn damage_bytes(id: u64) -> String {
     format!("{id}{DAMAGE_BYTES_SUFFIX}")
 }
 
+/// The name of a record that an operator has settled.
+pub(crate) fn damage_settled(id: u64) -> String {
+    format!("{id}{DAMAGE_SETTLED_SUFFIX}")
+}
+
 /// The name that a file gets which cannot be read at all, so that its own is free.
 pub(crate) fn damaged(name: &str, damage: u64) -> String {
     format!("{name}{DAMAGE_RECORD_SUFFIX}-{damage}")
@@ -66,9 +72,14 @@ pub(crate) fn is_damage_record(name: &str) -> bool {
     damage_id(name).is_some() && name.ends_with(DAMAGE_RECORD_SUFFIX)
 }
 
+pub(crate) fn is_damage_settled(name: &str) -> bool {
+    damage_id(name).is_some() && name.ends_with(DAMAGE_SETTLED_SUFFIX)
+}
+
 /// The number of a damage in the name of its record or of its bytes.
 pub(crate) fn damage_id(name: &str) -> Option<u64> {
     name.strip_suffix(DAMAGE_RECORD_SUFFIX)
+        .or_else(|| name.strip_suffix(DAMAGE_SETTLED_SUFFIX))
         .or_else(|| name.strip_suffix(DAMAGE_BYTES_SUFFIX))
         .and_then(number)
 }

@@ -6,7 +6,7 @@
 
 use super::{Verdict, names};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     format::crc32,
     ids::{EventSeq, FramePtr, Lsn},
     io::{Sync, Vfs, read_all},
@@ -19,6 +19,8 @@ use std::{
 const FIRST_LINE: &str = "fchannel damage 1";
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 const COPY_BYTES: usize = 1 << 20;
+/// More than any segment: who looks at raw bytes holds them in memory.
+const RAW_BYTES_MAX: u64 = 4 << 30;
 
 /// A damage that was set aside: where it is, what was in it, and where the log goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +125,8 @@ impl Quarantined {
 pub(crate) struct Quarantine {
     dir: PathBuf,
     records: Vec<Quarantined>,
+    /// What an operator has settled: nobody is told of it any more, and the damage still is no news to who reads on behind it.
+    settled: Vec<Quarantined>,
     highest: u64,
 }
 
@@ -144,19 +148,22 @@ impl Quarantine {
         for name in listed {
             let Some(id) = names::damage_id(&name) else { continue };
             quarantine.highest = quarantine.highest.max(id);
-            if !names::is_damage_record(&name) {
+            let is_settled = names::is_damage_settled(&name);
+            if !is_settled && !names::is_damage_record(&name) {
                 continue;
             }
             let path = quarantine.dir.join(&name);
             let bytes = read_all(vfs, &path, RECORD_BYTES_MAX)
                 .map_err(|error| Error::io("cannot read a record of the quarantine", &path, error));
             match bytes.map(|bytes| Quarantined::from_text(&bytes)) {
+                Ok(Some(record)) if is_settled => quarantine.settled.push(record),
                 Ok(Some(record)) => quarantine.records.push(record),
                 Ok(None) => warn(format!("{} is not a record of a damage", path.display())),
                 Err(error) => warn(error.to_string()),
             }
         }
         quarantine.records.sort_by_key(|record| record.id);
+        quarantine.settled.sort_by_key(|record| record.id);
         Ok(quarantine)
     }
 
@@ -165,9 +172,50 @@ impl Quarantine {
         &self.records
     }
 
-    /// The record of the damage at `at`, if there is one.
+    /// What an operator has settled, oldest first.
+    pub(crate) fn settled(&self) -> &[Quarantined] {
+        &self.settled
+    }
+
+    /// The record of the damage at `at`, if there is one, settled or not.
     pub(crate) fn of(&self, at: FramePtr) -> Option<&Quarantined> {
-        self.records.iter().find(|record| record.at == at)
+        self.records.iter().chain(&self.settled).find(|record| record.at == at)
+    }
+
+    /// Settles damage `id` by one rename, durable on return. One that is settled already changes nothing.
+    ///
+    /// # Errors
+    /// `InvalidOptions` if there is no such damage; `Io`.
+    pub(crate) fn settle(&mut self, vfs: &dyn Vfs, id: u64) -> Result<()> {
+        if self.settled.iter().any(|record| record.id == id) {
+            return Ok(());
+        }
+        let Some(place) = self.records.iter().position(|record| record.id == id) else {
+            let what = format!("there is no damage {id} in the quarantine");
+            return Err(Error::new(ErrorKind::InvalidOptions, what).in_file(&self.dir));
+        };
+        let record = self.dir.join(names::damage_record(id));
+        vfs.retire(&record, &self.dir.join(names::damage_settled(id)))
+            .map_err(|error| Error::io("cannot settle the damage", &record, error))?;
+        self.settled.push(self.records.remove(place));
+        Ok(())
+    }
+
+    /// The raw bytes of `damage`: those that were copied aside, or all of a segment that could not be read. Empty if nothing was left.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn raw_bytes(&self, vfs: &dyn Vfs, damage: &Quarantined) -> Result<Vec<u8>> {
+        let copy = self.dir.join(names::damage_bytes(damage.id));
+        let renamed = names::damaged(&names::segment(damage.at.segment), damage.id);
+        for path in [copy, damage.file.with_file_name(renamed)] {
+            match read_all(vfs, &path, RAW_BYTES_MAX) {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("cannot read the raw bytes", &path, error)),
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Copies the bytes of `damage` and writes its record, both durable on return. `until` is where the damaged bytes end, `None` at the
@@ -268,6 +316,26 @@ mod tests {
             what: "frame 17 is missing\nor damaged".into(),
             bytes: 4096,
         }
+    }
+
+    #[test]
+    fn what_is_settled_is_told_no_more_and_stays_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = crate::io::StdVfs::default();
+        let mut warn = |warning: String| panic!("{warning}");
+        let mut quarantine = Quarantine::read(&vfs, dir.path(), &mut warn).unwrap();
+        let damage = quarantine.add(&vfs, record(), None).unwrap();
+        assert_eq!(quarantine.settle(&vfs, 9).unwrap_err().kind(), &ErrorKind::InvalidOptions);
+        for _ in 0..2 {
+            quarantine.settle(&vfs, damage.id).unwrap();
+            quarantine = Quarantine::read(&vfs, dir.path(), &mut warn).unwrap();
+            assert!(quarantine.records().is_empty());
+            assert_eq!(quarantine.settled().len(), 1);
+            assert!(quarantine.of(damage.at).is_some());
+        }
+        let next = FramePtr { segment: SegmentId::new(6), offset: 0 };
+        let other = quarantine.add(&vfs, Quarantined { at: next, ..record() }, None).unwrap();
+        assert_eq!(other.id, damage.id + 1, "a number is never used again");
     }
 
     #[test]

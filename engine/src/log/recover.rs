@@ -161,12 +161,7 @@ pub(crate) fn open(
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
     }
-    let spares = if repair {
-        vec![Vec::new(); spares.len()]
-    } else {
-        without_small_ones(&dirs, spares, &options)?
-    };
-    let mut spares = Spares::new(spares, spare_number);
+    let mut spares = Spares::new(usable_spares(&dirs, spares, &options)?, spare_number);
     let (head, frames) = head_of(&header, &scan, apply.image(), dirs.vfs.wall_ms());
     let (segment, file, on_reserve) =
         create_segment(&dirs, &mut spares, &header, &head, Blocks::OrLast)?;
@@ -217,12 +212,15 @@ pub(crate) fn open(
     Ok((Arc::new(log), report))
 }
 
-/// Removes the spares that are too small to be a reserve: made under other options.
-fn without_small_ones(
+/// Removes the spares that are too small to be a reserve: made under other options. A repair touches none.
+fn usable_spares(
     dirs: &Directories,
     mut spares: Vec<Vec<PathBuf>>,
     options: &LogOptions,
 ) -> Result<Vec<Vec<PathBuf>>> {
+    if options.purpose == Purpose::Repair {
+        return Ok(vec![Vec::new(); spares.len()]);
+    }
     for paths in &mut spares {
         let (large, small): (Vec<PathBuf>, Vec<PathBuf>) =
             paths.drain(..).partition(|path| serves_as_spare(&*dirs.vfs, path, options));
