@@ -57,6 +57,19 @@ impl File for StdFile {
     }
 }
 
+/// Btrfs writes blocks that are written over elsewhere first, for which a full disk has no room: a reserve would be none there, nor would
+/// an old checkpoint make room for a new one. Only for a file that is still empty; our own checksums take the place of those that it
+/// then has none of (docs/decisions/0010).
+fn write_over_in_place(file: &std::fs::File) {
+    const BTRFS: i64 = 0x9123_683e;
+    if fs::fstatfs(file).is_ok_and(|statfs| statfs.f_type == BTRFS)
+        && let Ok(flags) = fs::ioctl_getflags(file)
+    {
+        // Where it may not be, the file is as good as any but for a full disk.
+        fs::ioctl_setflags(file, flags | fs::IFlags::NOCOW).unwrap_or_default();
+    }
+}
+
 /// The write found room: its sync must not look like a write that found none, behind which a log may go on.
 fn not_for_want_of_room(error: io::Error) -> io::Error {
     match error.kind() {
@@ -215,6 +228,9 @@ impl Vfs for StdVfs {
                 .create(fresh)
                 .truncate(fresh)
                 .open(&made)?;
+            if fresh {
+                write_over_in_place(&file);
+            }
             file.write_all_at(head, 0)?;
             file.sync_all()?;
             Ok(file)
@@ -229,6 +245,7 @@ impl Vfs for StdVfs {
         let made = temporary(path);
         let fill = || {
             let mut file = std::fs::File::create(&made)?;
+            write_over_in_place(&file);
             let mut left = size_bytes;
             while left > 0 {
                 let piece = ZEROS.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -255,6 +272,7 @@ impl Vfs for StdVfs {
         let made = temporary(path);
         let fill = || {
             let mut file = std::fs::File::create(&made)?;
+            write_over_in_place(&file);
             file.write_all(bytes)?;
             file.sync_all()
         };
