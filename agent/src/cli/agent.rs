@@ -2,18 +2,26 @@
 
 use super::{Exit, conf_input, output};
 use crate::{
+    channels::file_directories,
     config::{AgentConfig, Diagnostics, Severity, render},
     registry::Registry,
     runtime::{self, Ended, RunOptions},
 };
 use clap::{Args, ValueEnum};
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use fchannel::io::{Holder, StdVfs, Vfs};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 use tracing::{error, info, warn};
 
 const EXITS: &str = "\
 Exit codes:
    0  stopped as ordered
    1  the file cannot be read, or the agent failed
+   5  a channel is in use by another process: nothing was started
    8  not all events in flight were settled within --grace
   78  the file is invalid: nothing was started";
 
@@ -106,15 +114,26 @@ fn log(diagnostics: &Diagnostics) {
 /// The one place where the runtime takes over.
 fn start(config: AgentConfig, args: &AgentArgs) -> ExitCode {
     let options = RunOptions { grace: args.grace, ..RunOptions::default() };
+    let homes: Vec<PathBuf> = config
+        .channels
+        .iter()
+        .filter_map(|channel| file_directories(channel).map(|(home, _)| home))
+        .collect();
     match runtime::run(config, options) {
         Ok(Ended { failed, .. }) if !failed.is_empty() => Exit::Failed.into(),
         Ok(Ended { stuck, .. }) if stuck.is_empty() => Exit::Done.into(),
         Ok(_) => Exit::TimedOut.into(),
         Err(error) => {
             error!("nothing was started: {error}");
-            Exit::Failed.into()
+            let locked = homes.iter().any(|home| is_locked(home));
+            if locked { Exit::Locked.into() } else { Exit::Failed.into() }
         }
     }
+}
+
+/// Whether a live process has a channel: ours are closed again when nothing was started.
+fn is_locked(home: &Path) -> bool {
+    matches!(StdVfs::default().holder(home), Ok(Holder::Process { .. }))
 }
 
 /// The file as given, or the one in `--conf` if that is the only one.
