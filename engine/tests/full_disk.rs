@@ -134,7 +134,7 @@ fn a_full_channel_drains_and_takes_puts_again() {
             texts("", 3000).iter().map(|number| format!("{number:.<1000}")).collect();
         let channel = place.filled(&lines);
         place.tick(&channel);
-        place.disk.leave(0);
+        place.disk.leave_nothing();
         let refused = (0..10_000).map(|_| channel.put(b"new")).find(Result::is_err).unwrap();
         assert!(is_full(&refused), "{refused:?}");
         let mut taken = 0;
@@ -149,8 +149,6 @@ fn a_full_channel_drains_and_takes_puts_again() {
             taken += take.records().len();
             take.commit().unwrap();
             place.tick(&open);
-            // Whatever was given back, others take it: only the files that are there may be written over.
-            place.disk.leave(0);
             if round % 40 == 39 {
                 drop(open);
                 place.world.kill();
@@ -303,4 +301,52 @@ fn a_taker_at_the_end_does_not_see_what_was_refused() {
     place.world.kill();
     place.assert_sound();
     assert_eq!(place.open().unwrap().stats().events, 0);
+}
+
+/// Two takers leave holes, so that the state grows and shrinks; the disk has no room for a block, and there is a checkpoint each time.
+#[test]
+fn checkpoints_go_on_without_room() {
+    let place = Place::new(13);
+    let channel = place.filled(&texts("line ", 300));
+    place.tick(&channel);
+    channel.put(b"for a second checkpoint").unwrap();
+    place.tick(&channel);
+    place.disk.leave_nothing();
+    while !channel.begin_take(TakeLimit::events(1)).unwrap().records().is_empty() {
+        let one = channel.begin_take(TakeLimit::events(3)).unwrap();
+        let two = channel.begin_take(TakeLimit::events(2)).unwrap();
+        two.commit().unwrap();
+        channel.checkpoint().unwrap();
+        one.commit().unwrap();
+        channel.checkpoint().unwrap();
+    }
+    drop(channel);
+    place.world.kill();
+    place.assert_sound();
+    assert!(place.open().unwrap().recovery().images_passed_over.is_empty());
+}
+
+/// A crash at any operation of a checkpoint that is written over an older one: the newest serves.
+#[test]
+fn a_crash_while_a_checkpoint_is_written_over_loses_nothing() {
+    for at in 1..12 {
+        for seed in 0..20 {
+            let place = Place::new(seed);
+            let channel = place.filled(&texts("old ", 4));
+            place.tick(&channel);
+            channel.put(b"old").unwrap();
+            place.tick(&channel);
+            channel.begin_take(TakeLimit::events(1)).unwrap().commit().unwrap();
+            place.disk.leave_nothing();
+            place.world.plan(place.world.operations() + at, Fault::Crash);
+            drop(channel.checkpoint());
+            drop(channel);
+            place.world.power_cut();
+            let channel = place.open().unwrap();
+            assert!(channel.recovery().images_passed_over.len() < 2);
+            channel.checkpoint().unwrap();
+            assert_eq!(drain(&channel), ["old 1", "old 2", "old 3", &long(), "old"]);
+            channel.checkpoint().unwrap();
+        }
+    }
 }

@@ -49,7 +49,9 @@ pub(crate) fn checkpoint_from_bytes(bytes: &[u8]) -> Result<(u64, LogImage)> {
     };
     let (version, header_len, flags, generation, body_len, crc) =
         head().ok_or_else(|| Error::corrupt("the checkpoint is shorter than its header"))?;
-    let body = fields.rest();
+    // On a full disk it was written over an older one, which may have been longer.
+    let rest = fields.rest();
+    let body = rest.get(..body_len as usize).unwrap_or(rest);
     let sealed = bytes.get(..HEADER_LEN - 4).unwrap_or_default();
     if body.len() != body_len as usize || crc32(&[sealed, body]) != crc {
         return Err(Error::corrupt("the checksum or the length of the checkpoint is wrong"));

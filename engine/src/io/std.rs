@@ -59,6 +59,19 @@ impl File for StdFile {
     }
 }
 
+/// Btrfs writes blocks that are written over elsewhere first, for which a full disk has no room: a reserve would be none there, nor would
+/// an old checkpoint make room for a new one. Only for a file that is still empty; our own checksums take the place of those that it
+/// then has none of (docs/decisions/0011).
+fn write_over_in_place(file: &std::fs::File) {
+    const BTRFS: i64 = 0x9123_683e;
+    if fs::fstatfs(file).is_ok_and(|statfs| statfs.f_type == BTRFS)
+        && let Ok(flags) = fs::ioctl_getflags(file)
+    {
+        // Where it may not be, the file is as good as any but for a full disk.
+        fs::ioctl_setflags(file, flags | fs::IFlags::NOCOW).unwrap_or_default();
+    }
+}
+
 /// The write found room: its sync must not look like a write that found none, behind which a log may go on.
 fn not_for_want_of_room(error: io::Error) -> io::Error {
     match error.kind() {
@@ -114,7 +127,10 @@ impl Steps for StdVfs {
     type Made = std::fs::File;
 
     fn make(&self, path: &Path) -> io::Result<Self::Made> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        write_over_in_place(&file);
+        Ok(file)
     }
 
     fn edit(&self, path: &Path) -> io::Result<Self::Made> {

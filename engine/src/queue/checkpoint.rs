@@ -101,13 +101,15 @@ impl Checkpoints {
                 .map_err(|error| Error::io("cannot write the checkpoint", &path, error))
         };
         match write() {
-            Err(error)
-                if error.kind() == &ErrorKind::DiskFull && self.older_has_room_for(&bytes) =>
-            {
-                // It gives its room. Nothing is given back on the word of a single checkpoint; but none at all gives nothing back.
-                self.spent.extend(self.kept.drain(1..).map(|kept| kept.path));
-                self.remove_spent(vfs)?;
-                write()?;
+            Err(error) if error.kind() == &ErrorKind::DiskFull => {
+                // Written over the older one, or over what a crash left of one: that needs no room, of which others would leave none. The
+                // newest stays what it is.
+                let Some(donor) = self.donor(vfs, bytes.len() as u64) else { return Err(error) };
+                let made = vfs.create(&path, &bytes, Some(&donor));
+                if let Err(error) = made {
+                    self.spent.push(donor);
+                    return Err(Error::io("cannot write the checkpoint", &path, error));
+                }
             }
             answer => answer?,
         }
@@ -127,13 +129,18 @@ impl Checkpoints {
         removed
     }
 
-    /// Whether the older of two checkpoints is as large as these bytes, in blocks of a disk.
-    fn older_has_room_for(&self, bytes: &[u8]) -> bool {
-        const BLOCK: usize = 4096;
-        self.kept.get(1).is_some_and(|older| {
-            let room = checkpoint_to_bytes(self.generation, &older.image).len();
-            room.next_multiple_of(BLOCK) >= bytes.len()
-        })
+    /// A file to write so many bytes over: one that is spent, else the older of two. It is none of them any more.
+    fn donor(&mut self, vfs: &dyn Vfs, bytes: u64) -> Option<PathBuf> {
+        const BLOCK: u64 = 4096;
+        let has_room = |path: &Path| {
+            let len = vfs.open(path).and_then(|file| file.len());
+            len.is_ok_and(|len| len.next_multiple_of(BLOCK) >= bytes)
+        };
+        if let Some(at) = self.spent.iter().position(|path| has_room(path)) {
+            return Some(self.spent.swap_remove(at));
+        }
+        self.kept.get(1).filter(|older| has_room(&older.path))?;
+        Some(self.kept.remove(1).path)
     }
 
     fn remove_spent(&mut self, vfs: &dyn Vfs) -> Result<()> {

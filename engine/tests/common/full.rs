@@ -15,11 +15,18 @@ pub(crate) struct FullVfs {
     inner: Arc<dyn Vfs>,
     dir: PathBuf,
     limit: Arc<Mutex<u64>>,
+    /// Others take at once what is given back.
+    greedy: Arc<Mutex<bool>>,
 }
 
 impl FullVfs {
     pub(crate) fn new(inner: Arc<dyn Vfs>, dir: &Path) -> Self {
-        Self { inner, dir: dir.to_path_buf(), limit: Arc::new(Mutex::new(u64::MAX)) }
+        Self {
+            inner,
+            dir: dir.to_path_buf(),
+            limit: Arc::new(Mutex::new(u64::MAX)),
+            greedy: Arc::default(),
+        }
     }
 
     /// What all files occupy.
@@ -34,13 +41,24 @@ impl FullVfs {
         *self.limit.lock().unwrap() = self.used() + bytes;
     }
 
+    /// Others take all the room there is, now and later.
+    pub(crate) fn leave_nothing(&self) {
+        self.leave(0);
+        *self.greedy.lock().unwrap() = true;
+    }
+
     /// There is room for everything.
     pub(crate) fn leave_all(&self) {
+        *self.greedy.lock().unwrap() = false;
         *self.limit.lock().unwrap() = u64::MAX;
     }
 
     fn free(&self) -> u64 {
-        self.limit.lock().unwrap().saturating_sub(self.used())
+        let mut limit = self.limit.lock().unwrap();
+        if *self.greedy.lock().unwrap() {
+            *limit = self.used().min(*limit);
+        }
+        limit.saturating_sub(self.used())
     }
 
     fn ask(&self, bytes: u64) -> io::Result<()> {
@@ -105,7 +123,8 @@ impl Vfs for FullVfs {
 
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
         let there = match donor {
-            Some(donor) => self.inner.open(donor)?.len()?,
+            // In whole blocks.
+            Some(donor) => self.inner.open(donor)?.len()?.next_multiple_of(4096),
             None => 0,
         };
         self.ask((head.len() as u64).saturating_sub(there))?;

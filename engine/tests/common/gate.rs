@@ -25,6 +25,8 @@ struct State {
     waiting: usize,
     /// What the next sync answers, once: the kernel tells a lost page one time only.
     sync_error: Option<i32>,
+    /// How many threads can still be had.
+    threads: Option<u32>,
 }
 
 /// The gate; clones share it.
@@ -41,6 +43,11 @@ impl Gate {
     /// The next sync fails with this error of the operating system, and those after it succeed.
     pub(crate) fn fail_one_sync(&self, error: i32) {
         self.0.0.lock().unwrap().sync_error = Some(error);
+    }
+
+    /// From now on so many threads can be had, and no more.
+    pub(crate) fn limit_threads(&self, threads: Option<u32>) {
+        self.0.0.lock().unwrap().threads = threads;
     }
 
     /// How many writes wait.
@@ -166,6 +173,14 @@ impl Vfs for GateVfs {
         name: &str,
         body: Box<dyn FnOnce() + Send>,
     ) -> io::Result<Option<JoinHandle<()>>> {
-        self.inner.spawn(name, body)
+        let spent = match &mut self.gate.0.0.lock().unwrap().threads {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        };
+        if spent { Err(io::ErrorKind::WouldBlock.into()) } else { self.inner.spawn(name, body) }
     }
 }

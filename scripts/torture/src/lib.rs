@@ -2,6 +2,7 @@
 //! parent keeps.
 
 pub mod chance;
+pub mod full;
 mod life;
 mod log;
 mod look;

@@ -18,6 +18,18 @@ pub(crate) fn look(dir: &Path, policy: Policy, close: bool) -> Answer<()> {
             return Ok(());
         }
     };
+    if !say_all(&channel)? || !close {
+        return Ok(());
+    }
+    match channel.close() {
+        // There was no room for the last checkpoint; nothing is lost by that.
+        Err(error) if error.kind() == &ErrorKind::DiskFull => Ok(()),
+        answer => Ok(answer?),
+    }
+}
+
+/// Says what the open found, and all that waits; false if that cannot be read.
+pub(crate) fn say_all(channel: &Channel) -> Answer<bool> {
     let (report, stats) = (channel.recovery(), channel.stats());
     say(&Said::Opened(
         report.end.get(),
@@ -38,7 +50,7 @@ pub(crate) fn look(dir: &Path, policy: Policy, close: bool) -> Answer<()> {
             Ok(records) => records,
             Err(error) => {
                 say(&Said::Failed(format!("{error:?}")));
-                return Ok(());
+                return Ok(false);
             }
         };
         let Some(last) = records.last() else { break };
@@ -53,12 +65,5 @@ pub(crate) fn look(dir: &Path, policy: Policy, close: bool) -> Answer<()> {
         say(&Said::There(Run::gather(events.into_iter())));
     }
     say(&Said::Done);
-    if !close {
-        return Ok(());
-    }
-    match channel.close() {
-        // There was no room for the last checkpoint; nothing is lost by that.
-        Err(error) if error.kind() == &ErrorKind::DiskFull => Ok(()),
-        answer => Ok(answer?),
-    }
+    Ok(true)
 }

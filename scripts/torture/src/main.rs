@@ -1,6 +1,7 @@
 //! The proofs with real processes on a real kernel: `cargo x kill9`, `cargo x powercut`, `cargo x diskfull`.
 
 mod disk;
+mod diskfull;
 mod kill9;
 mod outcome;
 mod plant;
@@ -63,6 +64,15 @@ enum Proof {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Full disks, on ext4, xfs, btrfs and tmpfs: the engine, and the agent
+    Diskfull {
+        /// Only this file system; may be given more than once
+        #[arg(long)]
+        only: Vec<String>,
+        /// How the result is printed
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
 }
 
 /// When a commit counts as done.
@@ -98,6 +108,7 @@ fn main() -> ExitCode {
             let policy = policy.map(Policy::from);
             powercut::Powercut { rounds, seed, policy, plant, output }.run()
         }
+        Proof::Diskfull { only, output } => diskfull::Diskfull { only, output }.run(),
     };
     match answer {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use fchannel_torture::{
     Answer,
     record::{Record, Sight},
     role::Role,
-    words::Said,
+    words::{Run, Said},
 };
 use std::{
     io::{BufRead, BufReader},
@@ -84,6 +84,31 @@ impl Process {
         self.next(SILENCE_MAX)?.ok_or_else(|| "a process is silent, or ended without a word".into())
     }
 
+    /// What it found when it opened the channel, or why that was refused.
+    pub(crate) fn sight(&mut self) -> Answer<Result<Sight, String>> {
+        let mut sight = Sight::default();
+        loop {
+            match self.next(SILENCE_MAX)? {
+                Some(Said::Opened(end, next_seq, events, verdict, rewritten)) => {
+                    sight = Sight { end, next_seq, events, verdict, rewritten, ..sight };
+                }
+                Some(Said::Mark(producer, round, number)) => {
+                    sight.marks.insert(producer, (round, number));
+                }
+                Some(Said::There(runs)) => {
+                    sight.there.extend(runs.into_iter().flat_map(Run::events));
+                }
+                Some(Said::Done) => return Ok(Ok(sight)),
+                Some(Said::Shut(why)) => return Ok(Err(format!("the open was refused: {why}"))),
+                Some(Said::Failed(why)) => {
+                    return Ok(Err(format!("what waits cannot be read: {why}")));
+                }
+                Some(other) => return Err(format!("who looks at the channel said: {other}").into()),
+                None => return Err("who looks at the channel fell silent".into()),
+            }
+        }
+    }
+
     /// Sends the kill, and does not wait for the end.
     pub(crate) fn shoot(&mut self) -> Answer<()> {
         Ok(self.child.kill()?)
@@ -113,29 +138,7 @@ impl Drop for Process {
 /// What an open found, or why it was refused.
 pub(crate) fn look(program: &Path, role: &Role) -> Answer<Result<Sight, String>> {
     let mut process = Process::start(program, role)?;
-    let mut sight = Sight::default();
-    loop {
-        match process.next(SILENCE_MAX)? {
-            Some(Said::Opened(end, next_seq, events, verdict, rewritten)) => {
-                sight = Sight { end, next_seq, events, verdict, rewritten, ..sight };
-            }
-            Some(Said::Mark(producer, round, number)) => {
-                sight.marks.insert(producer, (round, number));
-            }
-            Some(Said::There(runs)) => {
-                sight.there.extend(runs.into_iter().flat_map(fchannel_torture::words::Run::events));
-            }
-            Some(Said::Done) => break,
-            Some(Said::Shut(why)) => return Ok(Err(format!("the open was refused: {why}"))),
-            Some(Said::Failed(why)) => return Ok(Err(format!("what waits cannot be read: {why}"))),
-            Some(other) => return Err(format!("who looks at the channel said: {other}").into()),
-            None => return Err("who looks at the channel fell silent".into()),
-        }
-    }
+    let sight = process.sight()?;
     let status = process.child.wait()?;
-    if status.success() {
-        Ok(Ok(sight))
-    } else {
-        Err(format!("who looks ended with {status}").into())
-    }
+    if status.success() { Ok(sight) } else { Err(format!("who looks ended with {status}").into()) }
 }

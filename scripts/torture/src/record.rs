@@ -208,7 +208,7 @@ impl Record {
             Said::Log(what) => self.round.logged.push(what),
             Said::Failed(what) if what.starts_with("capacity") => self.find(what),
             Said::Failed(what) => self.round.failed.push(what),
-            Said::Up | Said::Unknown(_) => {}
+            Said::Up | Said::Unknown(_) | Said::Done => {}
             other => self.find(format!("a process that puts and takes said: {other}")),
         }
     }

@@ -1,6 +1,11 @@
 //! The parts that a process of ours may play: to live until it is killed, or to look at what a death left.
 
-use crate::{Answer, life, look, words::Said};
+use crate::{
+    Answer,
+    full::{self, Part},
+    life, look,
+    words::Said,
+};
 use fchannel::{Durability, Options};
 use std::{
     io::Write,
@@ -58,6 +63,15 @@ pub enum Role {
         /// Closes it in order; else it is only dropped.
         close: bool,
     },
+    /// Works on a full disk.
+    Full {
+        /// The channel.
+        dir: PathBuf,
+        /// The file of the others, who take what room there is.
+        others: PathBuf,
+        /// Which of its lives.
+        part: Part,
+    },
 }
 
 impl Role {
@@ -72,6 +86,9 @@ impl Role {
             }
             Self::Look { dir, policy, close } => {
                 command.arg("look").arg(dir).args([policy.name(), &close.to_string()]);
+            }
+            Self::Full { dir, others, part } => {
+                command.arg("full").arg(dir).arg(others).arg((*part as u64).to_string());
             }
         }
         command
@@ -95,6 +112,15 @@ impl Role {
                 policy: Policy::named(policy)?,
                 close: close.parse()?,
             }),
+            ["full", dir, others, part] => Some(Self::Full {
+                dir: dir.into(),
+                others: others.into(),
+                part: match *part {
+                    "1" => Part::Fill,
+                    "2" => Part::Half,
+                    _ => Part::Drain,
+                },
+            }),
             _ => None,
         })
     }
@@ -107,6 +133,7 @@ impl Role {
         match self {
             Self::Live { dir, round, seed, policy } => life::live(&dir, round, seed, policy),
             Self::Look { dir, policy, close } => look::look(&dir, policy, close),
+            Self::Full { dir, others, part } => full::live(&dir, &others, part),
         }
     }
 }

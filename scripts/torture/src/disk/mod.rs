@@ -121,8 +121,10 @@ impl Disk {
         config.mount_options = vec![MountOption::FSName("torture".into()), MountOption::NoAtime];
         config.n_threads = Some(THREADS);
         let mounted = Mounted::new(self.shared.clone());
-        let session = fuser::spawn_mount(mounted, &self.mount, &config)
-            .map_err(|error| format!("cannot mount at {}: {error}", self.mount.display()))?;
+        let session = fuser::spawn_mount(mounted, &self.mount, &config).map_err(|error| {
+            let place = self.mount.display();
+            format!("cannot mount at {place}, which needs root and /dev/fuse: {error}")
+        })?;
         self.session = Some(session);
         Ok(())
     }
