@@ -36,7 +36,8 @@ const fn entry(
 const COMPONENT_LEFT_OUT: &str = "The agent does not start. With --lenient the component is left out, as by Flume; its events do not flow.";
 const NOT_LENIENT: &str =
     "Do not run with --lenient to make it go away: what is left out delivers nothing.";
-const LOOK_AND_REPAIR: &str = "Copy the directories if there is room. `fchannel repair CHANNEL` shows what it would do, does it with --apply, and can undo it.";
+const LOOK_AND_REPAIR: &str = "Copy the directories if there is room. `fchannel repair CHANNEL` shows what it would do, does it with \
+     --apply, and can undo it.";
 const NO_HAND: &str = "Do not edit, truncate or delete files of the channel by hand: what can still be read would go with them.";
 
 /// All codes that this program prints, in their order.
