@@ -22,7 +22,7 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 13] = [
     ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
@@ -38,8 +38,6 @@ const STEPS: [Step; 15] = [
     ("torn", || done(torn::run(&words(&["--quick"])))),
     ("sim", || done(sim::run(&words(&["--seeds", "100000", "--seconds", "45"])))),
     ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
-    ("powercut", || mounting("powercut", "/dev/fuse", &["--rounds", "20"])),
-    ("diskfull", || mounting("diskfull", "/dev/loop-control", &[])),
     ("restart", || done(restart::run(&words(&[])))),
     ("weblog", || done(weblog::run(&words(&[])))),
 ];
@@ -82,14 +80,6 @@ fn words(words: &[&str]) -> Arguments {
 
 fn done(answer: Answer<()>) -> Answer<Ended> {
     answer.map(|()| Ended::Well)
-}
-
-/// A proof that mounts a file system.
-fn mounting(proof: &str, device: &str, arguments: &[&str]) -> Answer<Ended> {
-    match torture::hindrance(device) {
-        Some(why) => Ok(Ended::Skipped(why)),
-        None => done(torture::run(proof, &words(arguments))),
-    }
 }
 
 /// A document is what `fchannel VERB -o markdown` prints.

@@ -357,10 +357,10 @@ pub(crate) fn reserve_bytes(options: &LogOptions) -> u64 {
     RESERVE_BYTES.min(options.segment_bytes_max)
 }
 
-/// True if the file at `path` is large enough to be a reserve.
+/// True if the file at `path` is large enough to be a reserve: a spent segment is seldom as long as it might have been.
 pub(crate) fn serves_as_spare(vfs: &dyn Vfs, path: &Path, options: &LogOptions) -> bool {
     let len = vfs.open(path).and_then(|file| file.len());
-    len.is_ok_and(|len| len >= reserve_bytes(options))
+    len.is_ok_and(|len| len >= reserve_bytes(options) / 2)
 }
 
 /// What a segment may be made of.
