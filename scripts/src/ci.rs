@@ -5,7 +5,7 @@
 use crate::{
     restart,
     shell::{Answer, Arguments, cargo, exists, must, output_of, root},
-    sim, tidy, torn, torture, weblog,
+    tidy, torn, torture, weblog,
 };
 use std::{
     fs,
@@ -22,7 +22,7 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 12] = [
     ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
@@ -36,7 +36,6 @@ const STEPS: [Step; 13] = [
     ("deny", deny),
     ("bench", bench),
     ("torn", || done(torn::run(&words(&["--quick"])))),
-    ("sim", || done(sim::run(&words(&["--seeds", "100000", "--seconds", "45"])))),
     ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
     ("restart", || done(restart::run(&words(&[])))),
     ("weblog", || done(weblog::run(&words(&[])))),
