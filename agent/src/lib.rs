@@ -9,6 +9,9 @@ pub mod cli;
 pub mod component;
 pub mod config;
 mod dns;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inspect;
 pub mod interceptors;
 mod pipeline;

@@ -3,7 +3,7 @@
 //! Every step runs, whatever became of those before it. What is left out is said, with the reason.
 
 use crate::{
-    kill9, restart,
+    fuzz, kill9, restart,
     shell::{Answer, Arguments, cargo, exists, must, output_of, root},
     tidy, weblog,
 };
@@ -22,7 +22,7 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
@@ -33,6 +33,7 @@ const STEPS: [Step; 10] = [
     }),
     ("config-doc", config_doc),
     ("deny", deny),
+    ("fuzz", fuzz_smoke),
     ("bench", bench),
     ("kill9", || done(kill9::run(&words(&[])))),
     ("restart", || done(restart::run(&words(&[])))),
@@ -132,6 +133,14 @@ fn deny() -> Answer<Ended> {
         ));
     }
     done(must(&mut check(&["advisories"])))
+}
+
+/// The crate of the targets is of its own: formats, lints, and each target for a moment.
+fn fuzz_smoke() -> Answer<Ended> {
+    let home = root().join("fuzz");
+    must(cargo(&["fmt", "--check"]).current_dir(&home))?;
+    must(cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]).current_dir(&home))?;
+    done(fuzz::run(&words(&["--smoke"])))
 }
 
 /// That the benchmarks run. Their figures are for people: a shared machine is no judge.

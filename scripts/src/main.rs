@@ -3,6 +3,7 @@
 mod bench;
 mod chance;
 mod ci;
+mod fuzz;
 mod kill9;
 mod latency;
 mod restart;
@@ -45,6 +46,11 @@ const TASKS: &[Task] = &[
         name: "latency",
         does: "socket write to log line through an idle agent, beside fdatasync",
         run: latency::run,
+    },
+    Task {
+        name: "fuzz",
+        does: "fuzz targets: --target T --seconds N, or --hours H on nightly; --smoke on stable; seeds; replay TARGET FILE",
+        run: fuzz::run,
     },
     Task {
         name: "kill9",

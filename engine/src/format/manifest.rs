@@ -1,7 +1,7 @@
 //! The manifest: who a directory belongs to. One lies in each directory of a log, so that any one of them leads to the rest.
 //!
-//! Its body is the one place that uses `bincode`, to write: version 2.0.1, fixed-width little-endian, with a size limit, under our own header
-//! and checksum. docs/FORMAT.md spells the bytes out, so that the crate can be replaced.
+//! Its body is the one place that uses `bincode`, and only to write: version 2.0.1, fixed-width little-endian, with a size limit, under
+//! our own header and checksum. docs/FORMAT.md spells the bytes out, so that the crate can be replaced.
 
 use super::{FORMAT_VERSION, checksum::crc32, fields::Fields};
 use crate::error::{Error, ErrorKind, Result};

@@ -3,6 +3,9 @@
 //! The mark counts. The position file is for channels that keep no marks, for moving to and from Flume, and to know after a restart which
 //! marks are about files that are gone.
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
+
 use super::matcher::{Look, millis};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{
