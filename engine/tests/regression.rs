@@ -458,3 +458,32 @@ fn a_wait_may_be_as_long_as_a_duration_can_be() {
     let take = channel.take_timeout(TakeLimit::events(1), std::time::Duration::MAX).unwrap();
     assert_eq!(take.records().len(), 1);
 }
+
+/// A put took the first who waited out of the queue and told it a moment later. If that one gave up in between, it left without a word to
+/// pass on, and the put's went nowhere: the next taker slept beside an event. Loom shows it each time (`engine/src/sync/interleavings.rs`);
+/// the window is a few instructions, so that this, the race as it would come, would show it once in a long while.
+#[test]
+fn a_wake_up_is_not_lost_to_one_who_is_just_giving_up() {
+    let world = SimVfs::new(1);
+    let channel = Channel::open_on(Arc::new(world), Path::new("/disk"), options(&[])).unwrap();
+    let end = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !end.load(SeqCst) {
+                let mut gives_up = std::pin::pin!(channel.ready());
+                let _ready_or_not = gives_up.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            }
+        });
+        for _ in 0..3_000 {
+            let waits = threads.spawn(|| common::block_on(channel.ready()));
+            channel.put(b"event").unwrap();
+            let woken = waits.join().unwrap();
+            if woken.is_none() {
+                end.store(true, SeqCst);
+            }
+            woken.expect("a wake-up was lost");
+            take_all(&channel);
+        }
+        end.store(true, SeqCst);
+    });
+}
