@@ -3,7 +3,7 @@
 //! Every step runs, whatever became of those before it. What is left out is said, with the reason.
 
 use crate::{
-    fuzz, kill9, restart,
+    fuzz, kill9, loom, restart,
     shell::{Answer, Arguments, cargo, exists, must, output_of, root},
     tidy, weblog,
 };
@@ -22,7 +22,7 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 13] = [
     ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
@@ -34,6 +34,8 @@ const STEPS: [Step; 11] = [
     ("config-doc", config_doc),
     ("deny", deny),
     ("fuzz", fuzz_smoke),
+    ("loom", || done(loom::run(&words(&[])))),
+    ("loom-plants", || done(loom::run(&words(&["--plants"])))),
     ("bench", bench),
     ("kill9", || done(kill9::run(&words(&[])))),
     ("restart", || done(restart::run(&words(&[])))),

@@ -6,6 +6,7 @@ mod ci;
 mod fuzz;
 mod kill9;
 mod latency;
+mod loom;
 mod restart;
 mod shell;
 mod tidy;
@@ -56,6 +57,11 @@ const TASKS: &[Task] = &[
         name: "kill9",
         does: "the engine killed --rounds N times while it puts and takes",
         run: kill9::run,
+    },
+    Task {
+        name: "loom",
+        does: "all interleavings of small cases; --preemptions N; --plant NAME or --plants: planted bugs must be found",
+        run: loom::run,
     },
     Task {
         name: "weblog",
