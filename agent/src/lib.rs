@@ -10,6 +10,9 @@ pub mod component;
 pub mod config;
 mod dns;
 mod findings;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inspect;
 pub mod interceptors;
 mod log;

@@ -47,6 +47,9 @@ mod channel;
 mod error;
 mod event;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod inspect;
 pub mod io;

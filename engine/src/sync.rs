@@ -1,5 +1,13 @@
 //! The lock, condition and one-shot types in use, in one place, so that a model checker can replace them.
 
+#[cfg(fchannel_loom)]
+mod model;
+
+#[cfg(all(test, fchannel_loom))]
+pub(crate) use model::testing;
+#[cfg(fchannel_loom)]
+pub(crate) use model::{Condvar, Mutex};
+#[cfg(not(fchannel_loom))]
 pub(crate) use parking_lot::{Condvar, Mutex};
 
 use std::{
@@ -32,16 +40,13 @@ struct Told {
 }
 
 impl Waiter {
-    fn tell(&self) {
+    /// Tells the thread that waits; answers the waker of a future that does.
+    #[must_use]
+    fn tell(&self) -> Option<Waker> {
         let mut state = self.state.lock();
         state.told = true;
-        let waker = state.waker.take();
         self.told.notify_one();
-        drop(state);
-        // Under no lock: a waker may drop the future that it wakes, and with it a place in a queue of these.
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        state.waker.take()
     }
 }
 
@@ -61,14 +66,14 @@ impl Waiters {
 
     /// Tells the first `count` waiters.
     pub(crate) fn tell(&self, count: usize) {
-        let first: Vec<Arc<Waiter>> = {
+        let wakers: Vec<Waker> = {
             let mut queue = self.queue.lock();
             let count = count.min(queue.len());
-            queue.drain(..count).collect()
+            // Told under the queue's lock: who leaves it and is not in it any more must find the word, to pass it on.
+            queue.drain(..count).filter_map(|waiter| waiter.tell()).collect()
         };
-        for waiter in first {
-            waiter.tell();
-        }
+        // Under no lock: a waker may drop the future that it wakes, and with it a place in a queue of these.
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Tells all.
@@ -124,7 +129,10 @@ impl Drop for Place<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, fchannel_loom))]
+mod interleavings;
+
+#[cfg(all(test, not(fchannel_loom)))]
 mod tests {
     use super::*;
     use std::time::Duration;

@@ -1,14 +1,19 @@
 //! Memory and restart time do not grow with what waits.
 //!
-//! Peak memory is counted by the allocator of this test binary, so its tests share one function: another thread's memory would count too.
+//! Peak memory is counted by the allocator of this test binary, so its tests run one at a time: another thread's memory would count too.
 #![expect(unsafe_code, reason = "an allocator is unsafe by its nature; this one only counts")]
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use fchannel::{Channel, Options, TakeLimit};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    future::Future,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
 };
 
 struct Counting;
@@ -34,6 +39,8 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// What `work` needed at its peak beyond what was there before.
 fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
@@ -109,6 +116,7 @@ fn cost_of(events: u64) -> Cost {
 
 #[test]
 fn neither_memory_nor_restarts_nor_checkpoints_grow_with_what_waits() {
+    let _alone = ONE_AT_A_TIME.lock();
     let few = cost_of(20_000);
     let many = cost_of(200_000);
     println!("{few:?}\n{many:?}");
@@ -124,4 +132,43 @@ fn neither_memory_nor_restarts_nor_checkpoints_grow_with_what_waits() {
         "an open with ten times as many events: {few:?}, {many:?}"
     );
     assert_eq!(many.checkpoint, few.checkpoint);
+}
+
+/// What a put costs that waits for room: its own buffer, which the caller filled, and its place in the queue.
+#[test]
+fn a_put_that_waits_for_room_costs_its_events_and_little_more() {
+    let _alone = ONE_AT_A_TIME.lock();
+    const WAITING: usize = 5_000;
+    const EVENT_BYTES: usize = 500;
+    let dir = tempfile::tempdir().unwrap();
+    let channel = Channel::open(
+        dir.path(),
+        Options { capacity_events: 1, transaction_events_max: 1, ..options() },
+    )
+    .unwrap();
+    channel.put(b"full").unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut waiting, cost) = peak_of(|| {
+        let mut waiting = Vec::with_capacity(WAITING);
+        for _ in 0..WAITING {
+            let mut put = channel.begin_put();
+            put.push(&[7; EVENT_BYTES]).unwrap();
+            let mut room = Box::pin(channel.reserve(1));
+            assert!(room.as_mut().poll(&mut cx).is_pending());
+            waiting.push((put, room));
+        }
+        waiting
+    });
+    println!("{} bytes for each of {WAITING} blocked puts of {EVENT_BYTES} bytes", cost / WAITING);
+    assert!(cost / WAITING < 2 * EVENT_BYTES + 512, "{} bytes each", cost / WAITING);
+    // Each is served in its turn, and none is left behind.
+    let served = waiting.drain(..).filter_map(|(put, mut room)| {
+        channel.begin_take(TakeLimit::events(1)).unwrap().commit().unwrap();
+        match room.as_mut().poll(&mut cx) {
+            Poll::Ready(room) => Some(put.submit(room.unwrap()).unwrap().wait().unwrap()),
+            Poll::Pending => None,
+        }
+    });
+    assert_eq!(served.take(200).count(), 200);
+    assert_eq!(channel.stats().used, 1, "those that gave up left nothing");
 }

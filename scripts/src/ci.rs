@@ -3,7 +3,7 @@
 //! Every step runs, whatever became of those before it. What is left out is said, with the reason.
 
 use crate::{
-    restart,
+    fuzz, loom, restart,
     shell::{Answer, Arguments, cargo, exists, must, output_of, root},
     tidy, torn, torture, weblog,
 };
@@ -22,7 +22,7 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 15] = [
     ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
@@ -34,6 +34,9 @@ const STEPS: [Step; 12] = [
     ("config-doc", || is_printed("docs/CONFIG.md", "components")),
     ("findings-doc", || is_printed("docs/FINDINGS.md", "explain")),
     ("deny", deny),
+    ("fuzz", fuzz_smoke),
+    ("loom", || done(loom::run(&words(&[])))),
+    ("loom-plants", || done(loom::run(&words(&["--plants"])))),
     ("bench", bench),
     ("torn", || done(torn::run(&words(&["--quick"])))),
     ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
@@ -137,6 +140,14 @@ fn deny() -> Answer<Ended> {
         ));
     }
     done(must(&mut check(&["advisories"])))
+}
+
+/// The crate of the targets is of its own: formats, lints, and each target for a moment.
+fn fuzz_smoke() -> Answer<Ended> {
+    let home = root().join("fuzz");
+    must(cargo(&["fmt", "--check"]).current_dir(&home))?;
+    must(cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]).current_dir(&home))?;
+    done(fuzz::run(&words(&["--smoke"])))
 }
 
 /// That the benchmarks run. Their figures are for people: a shared machine is no judge.

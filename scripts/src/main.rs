@@ -3,7 +3,9 @@
 mod bench;
 mod chance;
 mod ci;
+mod fuzz;
 mod latency;
+mod loom;
 mod restart;
 mod shell;
 mod sim;
@@ -49,6 +51,11 @@ const TASKS: &[Task] = &[
         run: latency::run,
     },
     Task {
+        name: "fuzz",
+        does: "fuzz targets: --target T --seconds N, or --hours H on nightly; --smoke on stable; seeds; replay TARGET FILE",
+        run: fuzz::run,
+    },
+    Task {
         name: "sim",
         does: "--seeds N histories with crashes on a simulated disk, --from S, on --jobs J threads",
         run: sim::run,
@@ -72,6 +79,11 @@ const TASKS: &[Task] = &[
         name: "torn",
         does: "a small log cut at each length, each bit flipped, and what came of it; --quick",
         run: torn::run,
+    },
+    Task {
+        name: "loom",
+        does: "all interleavings of small cases; --preemptions N; --plant NAME or --plants: planted bugs must be found",
+        run: loom::run,
     },
     Task {
         name: "weblog",

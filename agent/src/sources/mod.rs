@@ -7,6 +7,9 @@ mod seq;
 mod syslog;
 mod taildir;
 
+#[cfg(feature = "fuzzing")]
+pub use {syslog::fuzzing::syslog, taildir::position_file};
+
 use crate::component::Entry;
 
 /// The sources of this build.

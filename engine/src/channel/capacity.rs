@@ -209,7 +209,10 @@ fn wake(wakers: Vec<Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
 
-#[cfg(test)]
+#[cfg(all(test, fchannel_loom))]
+mod interleavings;
+
+#[cfg(all(test, not(fchannel_loom)))]
 mod tests {
     use super::*;
     use std::time::Duration;

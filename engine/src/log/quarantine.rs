@@ -50,7 +50,7 @@ pub struct Quarantined {
 }
 
 impl Quarantined {
-    fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\n");
         let next = self.next.map_or_else(|| "end".to_owned(), |next| next.to_string());
         // The message last: it is the only one that could hold anything.
@@ -75,7 +75,7 @@ impl Quarantined {
         text
     }
 
-    fn from_text(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_text(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (sealed, crc) = text.strip_suffix('\n')?.rsplit_once('\n')?;
         let sealed = &text[..=sealed.len()];

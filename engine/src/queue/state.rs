@@ -272,8 +272,13 @@ impl State {
             state.taken_count += end.get() - first.get();
             state.taken.insert(first, Taken { end, last_frame });
         }
+        let mut last: Option<&[u8]> = None;
         for _ in 0..mark_count {
             let (key, value) = (fields.sized_bytes()?, fields.sized_bytes()?);
+            // Rising, as they are written: of a key that comes twice nobody could say which value is the last.
+            if last.replace(key).is_some_and(|last| last >= key) {
+                return None;
+            }
             state.marks.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
         }
         (fields.is_empty() && head <= next_seq).then_some(state)

@@ -12,6 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("channel", &["queue", "log", "format", "io"]),
     ("inspect", &["queue", "log", "format", "io"]),
     ("repair", &["channel", "inspect", "queue", "log", "format", "io"]),
+    // Doors for the targets in fuzz/, behind a feature.
+    ("fuzzing", &["queue", "log", "format"]),
     // The leaves, and the few arrows between them.
     ("ids", &[]),
     ("error", &["ids"]),

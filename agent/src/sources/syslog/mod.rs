@@ -2,6 +2,8 @@
 
 mod format;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod own;
 mod tcp;
 mod time;

@@ -23,6 +23,8 @@ use matcher::FileId;
 use reader::Read;
 use settings::{Rules, Taildir};
 
+#[cfg(feature = "fuzzing")]
+pub use position::fuzzing::position_file;
 pub(crate) use settings::ENTRY;
 use std::{
     collections::{BTreeSet, HashMap},

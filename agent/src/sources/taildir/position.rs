@@ -4,6 +4,9 @@
 //! marks are about files that are gone. It has Flume's fields and no more: Flume's reader fails at a field that it does not know, so that
 //! what tells a cut file is in the mark alone.
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
+
 use super::{
     matcher::{Look, millis},
     print::Print,
