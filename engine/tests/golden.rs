@@ -252,3 +252,56 @@ fn the_bytes_on_disk_are_those_of_the_format() {
     golden.fields(&IMAGE).fields(&TAKEN).sized("key of the mark").sized("value of the mark");
     golden.check("checkpoint.hex");
 }
+
+#[test]
+fn what_is_set_aside_is_named_in_the_bytes_of_the_format() {
+    let world = SimVfs::new(0);
+    world.count_instead_of_chance();
+    let home = Path::new("/home");
+    let options = Options { free_space_min_bytes: 0, ..Options::default() };
+    let open = || Channel::open_on(Arc::new(world.clone()), home, options.clone()).unwrap();
+    let channel = open();
+    for event in [&b"first"[..], b"second", b"third"] {
+        channel.put(event).unwrap();
+    }
+    channel.close().unwrap();
+    // One bit of the second event's body: behind the header of the segment, its image, one put, and the header of the next.
+    let segment = home.join("seg-1");
+    let bytes = world.content(&segment).unwrap();
+    let second = frame_end(&bytes, frame_end(&bytes, 64));
+    world.flip(&segment, 8 * (second as u64 + 64 + 12));
+    let damaged = world.content(&segment).unwrap();
+
+    world.advance_ms(1_000);
+    let channel = open();
+    assert_eq!(common::drain(&channel), ["first", "third"]);
+    channel.close().unwrap();
+
+    let record = world.content(&home.join("quarantine/1.damage")).unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/record.damage");
+    if std::env::var_os("FCHANNEL_BLESS").is_some() {
+        fs::write(&golden, &record).unwrap();
+    }
+    assert_eq!(String::from_utf8(record).unwrap(), fs::read_to_string(golden).unwrap());
+    let copy = world.content(&home.join("quarantine/1.bytes")).unwrap();
+    assert_eq!(copy, damaged[second..][..copy.len()], "the bytes are those that lay there");
+    assert!(copy.len() > 64 + 12);
+
+    let gap = (1..10)
+        .filter_map(|id| world.content(&home.join(format!("seg-{id}"))))
+        .find_map(|segment| {
+            let mut at = 64;
+            while segment.get(at..at + 8).is_some_and(|salt| salt == &segment[24..32]) {
+                let end = frame_end(&segment, at);
+                if segment[at + 48] == 3 {
+                    return Some(segment[at..end].to_vec());
+                }
+                at = end;
+            }
+            None
+        })
+        .unwrap();
+    let mut golden = Annotated::new("A gap frame: the second event is lost.", &gap);
+    golden.fields(&FRAME_HEADER).field(4, "ranges").field(4, "reserved").fields(&TAKEN);
+    golden.check("gap.hex");
+}
