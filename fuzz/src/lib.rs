@@ -21,7 +21,7 @@ const MIB: usize = 1 << 20;
 
 pub const TARGETS: &[Target] = &[
     Target { name: "frame", run: fchannel::fuzzing::frame, bytes_max: (4096, 64) },
-    Target { name: "fold", run: targets::fold, bytes_max: (16_384, 256) },
+    Target { name: "fold", run: targets::fold, bytes_max: (16_384, 512) },
     Target { name: "segment_header", run: fchannel::fuzzing::segment_header, bytes_max: (4096, 8) },
     Target { name: "segment_scan", run: targets::segment_scan, bytes_max: (48 * MIB, 64) },
     Target { name: "checkpoint", run: fchannel::fuzzing::checkpoint, bytes_max: (4096, 64) },
