@@ -39,6 +39,8 @@ pub struct Repaired {
     pub findings: Vec<Finding>,
     /// Events owed before, as far as could be told, and now.
     pub owed: (u64, u64),
+    /// Events that were owed and cannot be read.
+    pub lost: u64,
     /// How to take it back.
     pub undo: Undo,
     /// What an operator should know.
@@ -120,7 +122,7 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
         let owed = (before.owed, before.owed);
         let findings = damaged.findings;
         let (damages, left, warnings) = (Vec::new(), Vec::new(), Vec::new());
-        return Ok(Repaired { damages, left, findings, owed, undo, warnings });
+        return Ok(Repaired { damages, left, findings, owed, lost: 0, undo, warnings });
     }
     let old = files(&*vfs, &home, &data)?;
     let data_dirs = if data == [home.clone()] { Vec::new() } else { data.clone() };
@@ -135,7 +137,8 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
     let finished = channel.finish_repair().and_then(|()| set_the_rest_aside(&vfs, &channel, &home));
     let new = files(&*vfs, &home, &data)?;
     finished?;
-    let owed = channel.stats().events;
+    let stats = channel.stats();
+    let (owed, lost) = ((before.owed, stats.events), stats.lost);
     let damages = channel.quarantined().split_off(known);
     let warnings = channel.recovery().warnings.clone();
     drop(channel);
@@ -153,7 +156,7 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
     }
     let undo = Undo { home, data, made, renamed };
     let findings = damaged.findings;
-    Ok(Repaired { damages, left, findings, owed: (before.owed, owed), undo, warnings })
+    Ok(Repaired { damages, left, findings, owed, lost, undo, warnings })
 }
 
 /// What [`repair`] would do, exactly: it is done in memory, over the files as they are. Nothing is written, no lock is taken; of a channel
@@ -200,7 +203,10 @@ fn left_of(vfs: &Arc<dyn Vfs>, home: &Path, damages: &[Quarantined]) -> Result<V
 fn set_the_rest_aside(vfs: &Arc<dyn Vfs>, channel: &Channel, home: &Path) -> Result<()> {
     let inspector = Inspector::open_on(Arc::clone(vfs), home)?;
     let found = inspector.verify(Verify::default(), |_| {})?;
-    for finding in found.findings.iter().filter(|finding| finding.severity >= Severity::Warn) {
+    // An image that contradicts what was read before it is sound, and knows more.
+    let is_damage =
+        |finding: &&Finding| finding.severity >= Severity::Warn && finding.code != "FC2403";
+    for finding in found.findings.iter().filter(is_damage) {
         match (finding.at, &finding.file) {
             (Some(at), _) => channel.set_aside(at, &finding.what)?,
             (None, Some(path)) if is_checkpoint(path) => {

@@ -30,8 +30,7 @@ pub(crate) struct RepairPage<'a> {
 impl RepairPage<'_> {
     /// Events that were owed and are not any more.
     pub(crate) fn lost(&self) -> u64 {
-        let (before, after) = self.repaired.owed;
-        before.saturating_sub(after)
+        self.repaired.lost
     }
 
     /// False if there is nothing to do.

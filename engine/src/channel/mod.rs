@@ -93,6 +93,8 @@ pub(crate) struct Owner {
     ready: Waiters,
     signal: Arc<Signal>,
     checkpoint_log_bytes: u64,
+    /// Events that gap frames gave up since the open.
+    lost: AtomicU64,
 }
 
 impl Apply for Owner {
@@ -105,7 +107,7 @@ impl Apply for Owner {
             Beginning::Image(image) => (State::from_image(&image.owner)?, image.lsn),
             Beginning::Empty => (State::default(), Lsn::default()),
             Beginning::At(oldest) => {
-                (State::empty_at(oldest.first_item), oldest.first_lsn.previous())
+                (State::behind_what_is_gone(oldest.first_item), oldest.first_lsn.previous())
             }
         };
         self.queue.restore(state);
@@ -119,7 +121,12 @@ impl Apply for Owner {
     fn apply(&self, frame: &Frame) -> Result<()> {
         match self.queue.apply(frame)? {
             Change::Put(events) if events > 0 => self.ready.tell(1),
-            Change::Took(events) => self.capacity.give_back(events),
+            Change::Took(events) => {
+                self.capacity.give_back(events);
+                if frame.header.kind == Kind::GAP {
+                    self.lost.fetch_add(events, Ordering::Relaxed);
+                }
+            }
             Change::Put(_) | Change::Nothing => {}
         }
         self.signal.count(frame.header.frame_len(), self.checkpoint_log_bytes);
@@ -162,6 +169,8 @@ pub struct ChannelStats {
     pub used: u64,
     /// The sequence of the next event.
     pub next_seq: EventSeq,
+    /// Events given up since the open, because they cannot be read: [`Channel::quarantined`] says where they lay.
+    pub lost: u64,
     /// The log below.
     pub log: LogStats,
 }
@@ -215,6 +224,7 @@ impl Channel {
             ready: Waiters::default(),
             signal: Arc::clone(&signal),
             checkpoint_log_bytes: options.checkpoint_log_bytes,
+            lost: AtomicU64::default(),
         });
         let (log, checkpoints, report) =
             queue::open(Arc::clone(&vfs), dir, &options, owner.clone(), &owner.queue, purpose)?;
@@ -291,6 +301,7 @@ impl Channel {
             capacity,
             used,
             next_seq,
+            lost: shared.owner.lost.load(Ordering::Relaxed),
             log: shared.log.stats(),
         }
     }

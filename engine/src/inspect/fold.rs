@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    format::{LogImage, SEGMENT_HEADER_LEN},
-    ids::{EventSeq, FramePtr, Lsn},
+    format::LogImage,
+    ids::{EventSeq, Lsn},
     io::Vfs,
     log::{BARE_IMAGE_BYTES, Beginning, Frame, ImageSource, Start, Verdict, choose_image},
     queue::State,
@@ -21,9 +21,15 @@ pub(super) struct Fold {
     pub(super) lsn: Lsn,
     /// False if frames on the way could not be read: then what is owed is an upper bound.
     pub(super) exact: bool,
+    /// False if puts on the way could not be read: they may have set marks.
+    knows_marks: bool,
 }
 
 impl Fold {
+    pub(super) fn new(state: State, lsn: Lsn, exact: bool) -> Self {
+        Self { state, lsn, exact, knows_marks: exact }
+    }
+
     /// Adds a frame.
     ///
     /// # Errors
@@ -32,7 +38,7 @@ impl Fold {
         self.lsn = frame.header.lsn;
         let applied = self.state.apply(frame).map(drop);
         if applied.is_err() {
-            self.exact = false;
+            (self.exact, self.knows_marks) = (false, false);
             self.state.pass_to(frame.header.next_item());
         }
         applied
@@ -45,14 +51,15 @@ impl Fold {
             self.state.pass_to(end);
         }
         self.exact &= hole.is_image() || hole.kind.as_deref() == Some("put");
+        self.knows_marks &= hole.is_image();
     }
 
     /// Takes over the state of an image where its own is not exact.
     pub(super) fn mend(&mut self, image: &Frame) {
-        if !self.exact
+        if !(self.exact && self.knows_marks)
             && let Some(state) = state_of(image)
         {
-            *self = Self { state, lsn: image.header.lsn, exact: true };
+            *self = Self::new(state, image.header.lsn, true);
         }
     }
 
@@ -84,7 +91,7 @@ impl Fold {
         mine.next_seq() == other.next_seq()
             && mine.head() == other.head()
             && mine.taken_ranges().eq(other.taken_ranges())
-            && mine.marks() == other.marks()
+            && (mine.marks() == other.marks() || !self.knows_marks)
     }
 }
 
@@ -115,17 +122,23 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
     let mut restore = |beginning: Beginning<'_>| {
         let image = match beginning {
             Beginning::Image(image) => Some(image),
-            Beginning::Empty | Beginning::At(_) => None,
+            Beginning::Empty => None,
+            Beginning::At(oldest) => {
+                let after = oldest.first_lsn.previous();
+                let state = State::behind_what_is_gone(oldest.first_item);
+                fold = Some(Fold::new(state, after, false));
+                return Ok(after);
+            }
         };
         fold = match image {
-            None => Some(Fold { state: State::default(), lsn: Lsn::default(), exact: true }),
+            None => Some(Fold::new(State::default(), Lsn::default(), true)),
             Some(image) if image.lsn > ceiling => {
                 return Err(Error::new(ErrorKind::InvalidOptions, "newer than what is asked for"));
             }
             Some(image) if image.owner.len() == BARE_IMAGE_BYTES => None,
             Some(image) => {
                 let state = State::from_image(&image.owner)?;
-                Some(Fold { state, lsn: image.lsn, exact: true })
+                Some(Fold::new(state, image.lsn, true))
             }
         };
         Ok(image.map_or(Lsn::default(), |image| image.lsn))
@@ -137,36 +150,34 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
         candidates,
         &mut restore,
         &mut |source, error| {
-            if error.kind() != &ErrorKind::InvalidOptions {
+            // That there is none at all has a finding of its own.
+            if error.kind() != &ErrorKind::InvalidOptions && *source != ImageSource::Nothing {
                 passed_over.push(unusable(source, &error));
             }
         },
-        &|_| false,
-    );
-    let (source, start) = match chosen {
-        Ok(chosen) => (chosen.source, chosen.start),
-        Err(error) if error.kind() == &ErrorKind::Corrupt => {
-            let after = oldest.header.first_lsn.previous();
-            let state = State::empty_at(oldest.header.first_item);
-            fold = Some(Fold { state, lsn: after, exact: false });
-            let place = FramePtr { segment: oldest.header.id, offset: SEGMENT_HEADER_LEN as u64 };
-            passed_over.push(
-                Finding::new(
-                    "FC2404",
-                    Severity::Error,
-                    Some(Verdict::J),
-                    "no checkpoint and no image can be read, and older segments are gone",
-                )
-                .in_file(&oldest.path)
-                .stake(
-                    "which events were taken is not known: all that can be read are listed as owed",
-                ),
-            );
-            (ImageSource::Nothing, Start { after, place, image_lsn: after })
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(Some(Begin { fold, source, start, passed_over }))
+        &|_| true,
+    )?;
+    if !chosen.exact {
+        passed_over.push(
+            Finding::new(
+                "FC2404",
+                Severity::Error,
+                Some(Verdict::J),
+                "no checkpoint and no image can be read, and older segments are gone",
+            )
+            .in_file(&oldest.path)
+            .stake("which events were taken is not known: all that can be read are listed as owed"),
+        );
+    }
+    if let Some(missing) = chosen.missing {
+        let what = format!("segment {missing} is missing, to which the newest checkpoint leads");
+        passed_over.push(
+            Finding::new("FC2010", Severity::Error, Some(Verdict::J), what)
+                .of_segment(missing)
+                .stake("what was committed after the checkpoint; how much that is cannot be told"),
+        );
+    }
+    Ok(Some(Begin { fold, source: chosen.source, start: chosen.start, passed_over }))
 }
 
 fn unusable(source: &ImageSource, error: &Error) -> Finding {

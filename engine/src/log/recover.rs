@@ -85,6 +85,8 @@ pub(crate) struct Chosen {
     pub(crate) next_item: EventSeq,
     /// The segment to which the image leads, if that and all behind the newest one here are gone.
     pub(crate) missing: Option<SegmentId>,
+    /// False if there was no image, and what lay before the oldest segment is gone.
+    pub(crate) exact: bool,
 }
 
 /// What the state of a log's owner begins with.
@@ -131,6 +133,8 @@ pub(crate) fn open(
         apply: &*apply,
         replay: &mut *replay,
         next_item: chosen.next_item,
+        end: chosen.start.after,
+        exact: chosen.exact,
         damages: Vec::new(),
     };
     let scan = scan(&*dirs.vfs, &segments, chosen.start, &mut recovering)?;
@@ -242,6 +246,10 @@ struct Recovering<'a> {
     replay: &'a mut dyn FnMut(&Frame) -> Result<()>,
     /// The item that comes next.
     next_item: EventSeq,
+    /// The last LSN that was applied or passed.
+    end: Lsn,
+    /// False behind damage: what was passed may have changed the state in ways that are not known.
+    exact: bool,
     damages: Vec<PassedDamage>,
 }
 
@@ -254,7 +262,21 @@ struct PassedDamage {
 impl Visit for Recovering<'_> {
     fn frame(&mut self, frame: &Frame) -> Result<()> {
         self.next_item = frame.header.next_item();
+        self.end = frame.header.lsn;
         (self.replay)(frame)
+    }
+
+    /// The next segment's image knows what damage before it hid: which events were taken, and the marks.
+    fn image(&mut self, image: &Frame) -> Result<()> {
+        if self.exact || image.header.lsn != self.end {
+            return Ok(());
+        }
+        let Ok(image) = LogImage::decode(&image.body) else { return Ok(()) };
+        if image.lsn == self.end && self.apply.restore(Beginning::Image(&image)).is_ok() {
+            self.next_item = image.next_item;
+            self.exact = true;
+        }
+        Ok(())
     }
 
     fn damage(&mut self, damage: Damage) -> Result<()> {
@@ -263,6 +285,8 @@ impl Visit for Recovering<'_> {
         }
         let until = damage.until_item.unwrap_or(self.next_item).max(self.next_item);
         self.apply.pass(until);
+        self.end = damage.until.previous();
+        self.exact = false;
         self.damages.push(PassedDamage { damage, items: (self.next_item, until) });
         self.next_item = until;
         Ok(())
@@ -438,7 +462,7 @@ pub(crate) fn choose_image(
         let lost = lost.map(|image| image.next_frame.segment);
         match image.and_then(|image| start_behind(segments, restore, &image)) {
             Ok((start, next_item)) => {
-                return Ok(Chosen { source, start, next_item, missing: lost });
+                return Ok(Chosen { source, start, next_item, missing: lost, exact: true });
             }
             // A newer format, another owner, or a disk that does not answer, is no reason to fall back to something older.
             Err(error)
@@ -466,13 +490,14 @@ pub(crate) fn choose_image(
         let after = restore(Beginning::At(&oldest.header))?;
         let start = Start { after, place: first_frame_of(oldest.header.id), image_lsn: after };
         let next_item = oldest.header.first_item;
-        return Ok(Chosen { source: ImageSource::Nothing, start, next_item, missing: None });
+        let source = ImageSource::Nothing;
+        return Ok(Chosen { source, start, next_item, missing: None, exact: false });
     }
     restore(Beginning::Empty)?;
     let start =
         Start { after: Lsn::default(), place: first_frame_of(first), image_lsn: Lsn::default() };
     let next_item = EventSeq::default();
-    Ok(Chosen { source: ImageSource::Nothing, start, next_item, missing: None })
+    Ok(Chosen { source: ImageSource::Nothing, start, next_item, missing: None, exact: true })
 }
 
 /// The image at the head of `segment`.
@@ -504,10 +529,11 @@ fn start_behind(
     image: &LogImage,
 ) -> Result<(Start, EventSeq)> {
     let segment = segments.get(image.next_frame.segment);
-    // One that is newer than all that are here is missing, and who calls goes on all the same.
-    if segment.is_none()
-        && segments.newest().is_none_or(|newest| newest.header.id >= image.next_frame.segment)
-    {
+    // Where the segment is gone with all that would follow, or whoever went around that began the next one right behind the image, nothing
+    // is missing behind it.
+    let behind = segments.after(image.next_frame.segment);
+    let goes_on = behind.is_none_or(|behind| behind.header.first_lsn == image.lsn.next());
+    if segment.is_none() && !goes_on {
         return Err(Error::corrupt(format!(
             "an image leads to segment {}, which is not there",
             image.next_frame.segment
@@ -515,9 +541,13 @@ fn start_behind(
     }
     let after = restore(Beginning::Image(image))?;
     let mut place = image.next_frame;
-    if segment.is_some_and(|segment| segment.header.first_lsn > image.lsn) {
+    match (segment, behind) {
         // All of it is above the image; the offset may be that of a predecessor of the same name.
-        place.offset = SEGMENT_HEADER_LEN as u64;
+        (Some(segment), _) if segment.header.first_lsn > image.lsn => {
+            place.offset = SEGMENT_HEADER_LEN as u64;
+        }
+        (None, Some(behind)) => place = first_frame_of(behind.header.id),
+        _ => {}
     }
     let mut after = after;
     if after < image.lsn {

@@ -1,7 +1,7 @@
 //! The header of a segment made again from its frames: one bad sector at the start of a file must not take the file with it.
 //!
 //! Frames carry their segment's salt, and the image frame at the head says where the segment begins. Old frames of a donor carry other
-//! salts and LSNs that lie below those of the segment before.
+//! salts and lower LSNs.
 
 use super::segments::{Segment, Segments};
 use crate::{
@@ -10,9 +10,11 @@ use crate::{
     ids::{Lsn, SegmentId},
     io::{File, Vfs, read_exact_or_end},
 };
-use std::path::Path;
+use std::{cmp::Reverse, path::Path};
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// A file holds frames of its own segment and of a few donors.
+const SALTS_MAX: usize = 64;
 
 /// The segment `id` in the file at `path`, whose header cannot be read, among the `others`; `None` if no frame in it tells.
 ///
@@ -38,28 +40,32 @@ pub(super) fn salvage(
     // An image stands at the head of its own segment only; what stands elsewhere is the first frame that is left.
     let is_image = first.kind == Kind::IMAGE && offset == SEGMENT_HEADER_LEN as u64;
     let first_lsn = if is_image { first.lsn.next() } else { first.lsn };
-    // As if a recovery had made it. What that declares void, frames above its first LSN in older segments, is void or not there.
-    let header = SegmentHeader {
-        id,
-        salt: first.salt,
-        first_lsn,
-        cut_lsn: first_lsn.previous(),
-        first_item: first.first_item,
-        epoch: before.map_or(1, |before| before.epoch.saturating_add(1)),
+    // Epoch and cut are lost. Nothing that counts in an older segment lies at or above the first LSN of this one, so that may always be
+    // declared void; and what a segment behind this one declared void since lies above all that counts here, or in this one's epoch too.
+    let cut = after.map_or(first_lsn, |after| after.cut_lsn.next()).min(first_lsn).previous();
+    let epoch = match (after, before) {
+        (Some(after), _) => after.epoch,
+        (None, Some(before)) => before.epoch.saturating_add(1),
+        (None, None) => 1,
     };
+    let (salt, first_item) = (first.salt, first.first_item);
+    let header = SegmentHeader { id, salt, first_lsn, cut_lsn: cut, first_item, epoch };
     Ok(Some(Segment { path: path.to_path_buf(), header }))
 }
 
-/// The first sound frame header, by whatever salt it carries, that `belongs`.
+/// The first sound frame header of this segment among those that `belong`: the image at its head; else of the salt that reaches the highest
+/// LSN, since a donor's frames are older than the segment that was written over it.
 fn first_frame(
     file: &dyn File,
     belongs: impl Fn(&FrameHeader) -> bool,
 ) -> std::io::Result<Option<(u64, FrameHeader)>> {
+    // By salt: where its first frame lies, that, and its highest LSN.
+    let mut found: Vec<(u64, FrameHeader, Lsn)> = Vec::new();
     let mut at = SEGMENT_HEADER_LEN as u64;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let read = read_exact_or_end(file, at, &mut chunk)?;
-        let Some(last) = read.checked_sub(FRAME_HEADER_LEN) else { return Ok(None) };
+        let Some(last) = read.checked_sub(FRAME_HEADER_LEN) else { break };
         for step in (0..=last).step_by(FRAME_ALIGN) {
             let bytes = chunk.get(step..).and_then(|rest| rest.first_chunk::<FRAME_HEADER_LEN>());
             let Some(bytes) = bytes else { break };
@@ -68,12 +74,23 @@ fn first_frame(
             if salt == 0 {
                 continue;
             }
-            if let Ok(header) = FrameHeader::decode(bytes, salt)
-                && belongs(&header)
-            {
-                return Ok(Some((at + step as u64, header)));
+            let Ok(header) = FrameHeader::decode(bytes, salt) else { continue };
+            if !belongs(&header) {
+                continue;
+            }
+            let offset = at + step as u64;
+            if header.kind == Kind::IMAGE && offset == SEGMENT_HEADER_LEN as u64 {
+                return Ok(Some((offset, header)));
+            }
+            if let Some((.., highest)) = found.iter_mut().find(|(_, first, _)| first.salt == salt) {
+                *highest = header.lsn.max(*highest);
+            } else if found.len() < SALTS_MAX {
+                // Bounded: somebody who puts frames as events could make up as many as there is room for.
+                found.push((offset, header, header.lsn));
             }
         }
         at += (last / FRAME_ALIGN * FRAME_ALIGN + FRAME_ALIGN) as u64;
     }
+    let own = found.into_iter().max_by_key(|(offset, _, highest)| (*highest, Reverse(*offset)));
+    Ok(own.map(|(offset, first, _)| (offset, first)))
 }

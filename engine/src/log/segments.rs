@@ -157,8 +157,10 @@ impl Listing {
     pub(crate) fn salvage(
         &mut self,
         vfs: &dyn Vfs,
-        broken: Vec<(SegmentId, PathBuf, Error)>,
+        mut broken: Vec<(SegmentId, PathBuf, Error)>,
     ) -> Result<()> {
+        // From the oldest on: one that is made again is a neighbour of the next.
+        broken.sort_unstable_by_key(|(segment, ..)| *segment);
         for (segment, path, error) in broken {
             let salvaged = super::salvage::salvage(vfs, &path, segment, &self.segments)?;
             let state =
@@ -292,14 +294,13 @@ impl Segments {
         self.0.range(id.next()..).next().map(|(_, segment)| segment)
     }
 
-    /// The highest LSN that may count in segment `id`: above it, frames are void, because a later recovery declared them so.
+    /// The highest LSN that may count in segment `id`: above it, frames are void, because a later recovery declared them so. Whatever
+    /// the epochs say, and one of them may be a guess ([`salvage`](super::salvage)), none reaches into the next segment.
     pub(crate) fn void_above(&self, id: SegmentId) -> Option<Lsn> {
         let epoch = self.get(id)?.header.epoch;
-        self.0
-            .range(id.next()..)
-            .filter(|(_, later)| later.header.epoch > epoch)
-            .map(|(_, later)| later.header.cut_lsn)
-            .min()
+        let mut later = self.0.range(id.next()..).map(|(_, later)| &later.header).peekable();
+        let next = later.peek().map(|next| next.first_lsn.previous());
+        later.filter(|later| later.epoch > epoch).map(|later| later.cut_lsn).chain(next).min()
     }
 
     /// The segment that item `seq` lies in, if it lies anywhere.

@@ -204,7 +204,7 @@ impl Writer {
         self.sync()?;
         let (from, to) = (self.header.id, self.header.id.next());
         let same_disk = directory_of(&log.dirs, from) == directory_of(&log.dirs, to);
-        self.begin_epoch();
+        self.left_behind = true;
         let blocks = if same_disk { Blocks::Reserve } else { Blocks::OrReserve };
         self.rotate(log, blocks).map_err(|none| match none.kind() {
             // Without a reserve this is a write that failed, like any other.
@@ -341,25 +341,21 @@ impl Writer {
         }
     }
 
-    /// Makes void what lies behind the last frame, by the header of the segment that comes next.
-    fn begin_epoch(&mut self) {
-        self.header.epoch = self.header.epoch.saturating_add(1);
-        self.header.cut_lsn = self.durable_lsn;
-    }
-
     /// Closes the active segment and begins the next one. Nothing is in flight, and all that was written is durable (rules H1, L4).
     fn rotate(&mut self, log: &Log, blocks: Blocks) -> Result<()> {
         self.sync()?;
-        if std::mem::take(&mut self.left_behind) {
-            self.begin_epoch();
-        }
-        let header = SegmentHeader {
+        let mut header = SegmentHeader {
             id: self.header.id.next(),
             salt: log.dirs.vfs.random(),
             first_lsn: self.next_lsn,
             first_item: self.next_item,
             ..self.header
         };
+        if self.left_behind {
+            // What lies behind the last frame is void. Not before this segment is there: without it the log goes on in the present one.
+            header.epoch = header.epoch.saturating_add(1);
+            header.cut_lsn = self.durable_lsn;
+        }
         let head = segment_head(&header, log.apply.image(), log.dirs.vfs.wall_ms());
         let (segment, file, on_reserve) =
             create_segment(&log.dirs, &mut log.spares.lock(), &header, &head, blocks)?;
@@ -375,6 +371,7 @@ impl Writer {
         self.path.clone_from(&segment.path);
         log.segments.lock().insert(segment);
         self.header = header;
+        self.left_behind = false;
         self.file = file;
         self.offset = head.len() as u64;
         self.head_len = self.offset;

@@ -28,6 +28,8 @@ pub(crate) struct State {
     taken_count: u64,
     /// Small key-values, each set by a put.
     marks: BTreeMap<Bytes, Bytes>,
+    /// False behind damage: a take may then name events that are not known to be owed.
+    exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +65,19 @@ impl State {
             taken: BTreeMap::new(),
             taken_count: 0,
             marks: BTreeMap::new(),
+            exact: true,
         }
+    }
+
+    /// What can be said behind segments that are gone with every image: nothing that lay before `seq` is known.
+    pub(crate) fn behind_what_is_gone(seq: EventSeq) -> Self {
+        Self { exact: false, ..Self::empty_at(seq) }
     }
 
     /// Counts the events up to `seq` as put, though their frames cannot be read: behind damage.
     pub(crate) fn pass_to(&mut self, seq: EventSeq) {
         self.next_seq = self.next_seq.max(seq);
+        self.exact = false;
     }
 
     /// The only function that changes durable state of an open queue: live after a frame is durable, and in recovery.
@@ -110,6 +119,9 @@ impl State {
 
     fn apply_take(&mut self, frame: &Frame) -> Result<Change> {
         let ranges = take_ranges(&frame.body)?;
+        if !self.exact {
+            return self.take_what_is_owed(&ranges);
+        }
         for range in &ranges {
             self.take_range(*range)?;
         }
@@ -118,16 +130,21 @@ impl State {
 
     /// Events that are lost are owed no more. Those that are not owed by now were taken after all: a frame behind the damage said so.
     fn apply_gap(&mut self, frame: &Frame) -> Result<Change> {
-        let mut lost = 0;
-        for gap in take_ranges(&frame.body)? {
-            while let Some((first, end)) = self.owed_run(gap.first).filter(|run| run.0 < gap.end())
+        self.take_what_is_owed(&take_ranges(&frame.body)?)
+    }
+
+    fn take_what_is_owed(&mut self, ranges: &[TakenRange]) -> Result<Change> {
+        let mut taken = 0;
+        for range in ranges {
+            while let Some((first, end)) =
+                self.owed_run(range.first).filter(|run| run.0 < range.end())
             {
-                let count = end.min(gap.end()).get() - first.get();
-                self.take_range(TakenRange { first, count, ..gap })?;
-                lost += count;
+                let count = end.min(range.end()).get() - first.get();
+                self.take_range(TakenRange { first, count, ..*range })?;
+                taken += count;
             }
         }
-        Ok(Change::Took(lost))
+        Ok(Change::Took(taken))
     }
 
     fn take_range(&mut self, range: TakenRange) -> Result<()> {

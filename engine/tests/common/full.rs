@@ -17,6 +17,8 @@ pub(crate) struct FullVfs {
     limit: Arc<Mutex<u64>>,
     /// Others take at once what is given back.
     greedy: Arc<Mutex<bool>>,
+    /// What `free_bytes` says is not what a write finds: a quota.
+    lies: Arc<Mutex<bool>>,
 }
 
 impl FullVfs {
@@ -26,6 +28,7 @@ impl FullVfs {
             dir: dir.to_path_buf(),
             limit: Arc::new(Mutex::new(u64::MAX)),
             greedy: Arc::default(),
+            lies: Arc::default(),
         }
     }
 
@@ -45,6 +48,11 @@ impl FullVfs {
     pub(crate) fn leave_nothing(&self) {
         self.leave(0);
         *self.greedy.lock().unwrap() = true;
+    }
+
+    /// `free_bytes` says from now on that there is room.
+    pub(crate) fn deny_it(&self) {
+        *self.lies.lock().unwrap() = true;
     }
 
     /// There is room for everything.
@@ -154,7 +162,7 @@ impl Vfs for FullVfs {
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        Ok(self.free())
+        Ok(if *self.lies.lock().unwrap() { u64::MAX >> 1 } else { self.free() })
     }
 
     fn medium(&self, dir: &Path) -> io::Result<Medium> {

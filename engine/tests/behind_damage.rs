@@ -1,0 +1,303 @@
+//! What is right behind a damage: nothing that was acknowledged is void, nothing that was void comes back, and what is known elsewhere
+//! (by the next segment's image, by a checkpoint) is known again. Each of these went wrong once.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod common;
+
+use common::{drain, full::FullVfs, put_all, put_of, submit};
+use fchannel::{
+    Channel, FrameRow, Inspector, OnDamage, Options, Position, Severity, TakeLimit, Verify,
+    io::sim::{Fault, SimVfs},
+    repair,
+};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const HOME: &str = "/disk";
+
+fn options() -> Options {
+    Options {
+        segment_bytes_max: 64 << 10,
+        free_space_min_bytes: 0,
+        keep_alive_ms: 0,
+        checkpoint_on_close: false,
+        tail_cache_bytes: 0,
+        ..Options::default()
+    }
+}
+
+fn open(world: &SimVfs) -> Channel {
+    Channel::open_on(Arc::new(world.clone()), Path::new(HOME), options()).unwrap()
+}
+
+fn inspector(world: &SimVfs) -> Inspector {
+    Inspector::open_on(Arc::new(world.clone()), Path::new(HOME)).unwrap()
+}
+
+fn has_prefix(path: &Path, prefix: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+}
+
+/// Oldest first; there are less than ten.
+fn segments(world: &SimVfs) -> Vec<PathBuf> {
+    world.paths().into_iter().filter(|path| has_prefix(path, "seg-")).collect()
+}
+
+fn flip(world: &SimVfs, path: &Path, at: u64) {
+    world.flip(path, 8 * at);
+}
+
+/// Two of them fill a segment.
+fn large(name: &str) -> String {
+    format!("{name} {}", "x".repeat(40_000))
+}
+
+/// What can be taken: the first word of large ones, and of the small ones all.
+fn names(channel: &Channel) -> Vec<String> {
+    let name = |event: &String| event.split(" xx").next().unwrap_or_default().to_owned();
+    drain(channel).iter().map(name).collect()
+}
+
+/// The first frame of `kind`.
+fn frame_of(world: &SimVfs, kind: &str) -> (PathBuf, u64) {
+    let mut found = None;
+    let mut first = |row: FrameRow| {
+        if let FrameRow::Frame(frame) = row
+            && frame.kind() == kind
+        {
+            found.get_or_insert(frame.ptr);
+        }
+        ControlFlow::Continue(())
+    };
+    inspector(world).frames(Position::Oldest, Position::Newest, &mut first).unwrap();
+    let ptr = found.unwrap();
+    (Path::new(HOME).join(format!("seg-{}", ptr.segment)), ptr.offset)
+}
+
+fn place_of(world: &SimVfs, path: &Path, text: &str) -> u64 {
+    let bytes = world.content(path).unwrap();
+    bytes.windows(text.len()).position(|bytes| bytes == text.as_bytes()).unwrap() as u64
+}
+
+/// What was there, and is damaged now: the inspector and the open agree on what is owed, and afterwards nothing calls for anybody.
+fn opened_as_inspected(world: &SimVfs) -> Channel {
+    let before = inspector(world).state().unwrap();
+    let channel = open(world);
+    let stats = channel.stats();
+    assert_eq!(stats.events + stats.lost, before.owed);
+    assert!(before.exact);
+    let report = inspector(world).verify(Verify::default(), |_| {}).unwrap();
+    assert!(report.worst.is_none_or(|worst| worst < Severity::Warn), "{:?}", report.findings);
+    channel
+}
+
+/// A header that is made again had the epoch 1 where no segment was before it. So its successor, of epoch 2, declared all of it void, by
+/// a cut that lay below.
+#[test]
+fn the_oldest_segment_is_not_void_because_its_header_is_damaged() {
+    let world = SimVfs::new(1);
+    open(&world).close().unwrap();
+    let channel = open(&world);
+    let events = ["0", "1", "2", "3", "4"];
+    for event in events {
+        put_all(&channel, &[large(event)]);
+    }
+    channel.checkpoint().unwrap();
+    channel.checkpoint().unwrap();
+    channel.close().unwrap();
+    world.kill();
+    flip(&world, &segments(&world)[0], 20);
+    assert_eq!(names(&opened_as_inspected(&world)), events);
+}
+
+/// It had the epoch of its successor, so nothing in it was void: the end of a torn group, which was never committed, was delivered in
+/// place of the events that were.
+#[test]
+fn a_torn_end_stays_void_though_the_header_of_its_segment_is_damaged() {
+    let world = SimVfs::new(2);
+    let channel = open(&world);
+    put_all(&channel, &[large("first")]);
+    put_all(&channel, &[large("second")]);
+    let tickets = [["torn A"], ["torn B"], ["torn C"]].map(|event| submit(&channel, &event));
+    while channel.lead_once() {}
+    drop(tickets);
+    drop(channel);
+    world.kill();
+    let newest = segments(&world)[1].clone();
+    flip(&world, &newest, place_of(&world, &newest, "torn B"));
+    let channel = open(&world);
+    assert_eq!(channel.stats().events, 3, "the group ends where it is torn");
+    put_all(&channel, &["D"]);
+    put_all(&channel, &["E"]);
+    channel.close().unwrap();
+    world.kill();
+    flip(&world, &newest, 20);
+    assert_eq!(names(&open(&world)), ["first", "second", "torn A", "D", "E"]);
+}
+
+/// A vouching frame found no room and lay behind the end, so that the next segment had to declare it void. Making that found no room
+/// either; but the cut was kept, and the segment after declared void what had been acknowledged in between.
+#[test]
+fn a_rotation_that_finds_no_room_voids_nothing_later() {
+    let dir = Path::new("/full");
+    let world = SimVfs::new(5);
+    let disk = FullVfs::new(Arc::new(world.clone()), dir);
+    let options = Options {
+        segment_bytes_max: 1 << 20,
+        on_damage: OnDamage::Refuse,
+        tail_cache_bytes: 1 << 20,
+        ..options()
+    };
+    let open = || Channel::open_on(Arc::new(disk.clone()), dir, options.clone()).unwrap();
+    let channel = open();
+    let idle = || {
+        world.advance_ms(100);
+        channel.tick().unwrap();
+    };
+    idle();
+    channel.put(&[b'.'; 300 << 10]).unwrap();
+    disk.leave(0);
+    disk.deny_it();
+    idle();
+    channel.put(&[b','; 900 << 10]).unwrap_err();
+    disk.leave(20_000);
+    channel.put(b"acknowledged").unwrap();
+    disk.leave_all();
+    channel.put(&[b';'; 900 << 10]).unwrap();
+    channel.close().unwrap();
+    world.kill();
+    let lengths: Vec<usize> = drain(&open()).iter().map(String::len).collect();
+    assert_eq!(lengths, [300 << 10, 12, 900 << 10]);
+}
+
+/// A put of six events and marks, a take of three; then the log rotates.
+fn rotated_behind_a_take() -> SimVfs {
+    let world = SimVfs::new(3);
+    let channel = open(&world);
+    for n in 0..6u8 {
+        let mut put = put_of(&channel, &[format!("event {n}")]);
+        put.set_mark(b"position", &[n]).unwrap();
+        put.commit().unwrap();
+    }
+    channel.begin_take(TakeLimit::events(3)).unwrap().commit().unwrap();
+    for event in [large("one"), large("two"), "last".to_owned()] {
+        put_all(&channel, &[event]);
+    }
+    drop(channel);
+    world.kill();
+    assert_eq!(segments(&world).len(), 2);
+    world
+}
+
+/// Recovery went on behind a damaged take as if it had taken nothing, though the image of the next segment knows what it took.
+#[test]
+fn the_next_image_knows_what_a_damaged_take_took() {
+    let world = rotated_behind_a_take();
+    let (path, at) = frame_of(&world, "take");
+    flip(&world, &path, at + 70);
+    let channel = opened_as_inspected(&world);
+    assert_eq!(names(&channel), ["event 3", "event 4", "event 5", "one", "two", "last"]);
+}
+
+/// And a source went back to an older position, whose events came twice.
+#[test]
+fn the_next_image_knows_the_marks_of_a_damaged_put() {
+    let world = rotated_behind_a_take();
+    let (path, _) = frame_of(&world, "put");
+    flip(&world, &path, place_of(&world, &path, "event 5"));
+    let channel = opened_as_inspected(&world);
+    assert_eq!(channel.mark(b"position").as_deref(), Some(&[5][..]));
+    assert_eq!(names(&channel), ["event 3", "event 4", "one", "two", "last"]);
+    assert_eq!(channel.stats().lost, 1);
+}
+
+/// What a repair says is lost was the difference of two numbers, of which one was too high: it said "nothing" though an event was lost.
+#[test]
+fn a_repair_says_what_is_lost_also_where_takes_are_damaged() {
+    let world = rotated_behind_a_take();
+    let (path, at) = frame_of(&world, "take");
+    flip(&world, &path, at + 70);
+    flip(&world, &path, place_of(&world, &path, "event 4"));
+    let repaired = repair::repair_on(Arc::new(world.clone()), Path::new(HOME)).unwrap();
+    assert_eq!((repaired.lost, repaired.owed), (1, (6, 5)));
+    assert!(repaired.damages.iter().all(|damage| damage.at.segment.get() == 1), "no sound image");
+}
+
+/// No checkpoint and no image can be read, and what lay before is gone: takes of that refused the open.
+#[test]
+fn takes_of_events_that_are_gone_are_no_reason_not_to_open() {
+    let world = SimVfs::new(10);
+    let channel = open(&world);
+    for event in ["0", "1", "2"] {
+        put_all(&channel, &[large(event)]);
+    }
+    channel.begin_take(TakeLimit::events(3)).unwrap().commit().unwrap();
+    for event in ["owed 1", "owed 2"] {
+        put_all(&channel, &[event]);
+        channel.checkpoint().unwrap();
+    }
+    channel.close().unwrap();
+    world.kill();
+    for path in world.paths().iter().filter(|path| has_prefix(path, "checkpoint-")) {
+        world.delete(path);
+    }
+    let [only] = &segments(&world)[..] else { panic!("one segment is left") };
+    flip(&world, only, 70);
+    assert_eq!(names(&open(&world)), ["owed 1", "owed 2"]);
+}
+
+/// The older of two checkpoints leads into segment 1, the newer into segment 2, which is gone.
+fn without_the_newest_segment() -> SimVfs {
+    let world = SimVfs::new(18);
+    let channel = open(&world);
+    for n in 0..4 {
+        put_all(&channel, &[format!("event {n}")]);
+    }
+    channel.checkpoint().unwrap();
+    put_all(&channel, &[large("one")]);
+    put_all(&channel, &[large("two")]);
+    channel.begin_take(TakeLimit::events(3)).unwrap().commit().unwrap();
+    channel.checkpoint().unwrap();
+    channel.close().unwrap();
+    world.kill();
+    world.delete(&segments(&world)[1]);
+    world
+}
+
+/// A repair began segment 3 behind the newer checkpoint, and renamed that: it leads to a segment that is not there. The next open took
+/// the older one, and what the newer one knew to be taken came again.
+#[test]
+fn a_checkpoint_into_a_segment_that_is_gone_serves_after_a_repair() {
+    for on_damage in [OnDamage::Refuse, OnDamage::Quarantine] {
+        let world = without_the_newest_segment();
+        let found = inspector(&world).verify(Verify::default(), |_| {}).unwrap().findings;
+        let codes: Vec<&str> = found.iter().map(|finding| finding.code).collect();
+        assert!(codes.contains(&"FC2010") && !codes.contains(&"FC2404"), "{found:?}");
+        let repaired = repair::repair_on(Arc::new(world.clone()), Path::new(HOME)).unwrap();
+        assert!(repaired.undo.renamed.is_empty(), "{:?}", repaired.undo.renamed);
+        let options = Options { on_damage, ..options() };
+        let channel = Channel::open_on(Arc::new(world), Path::new(HOME), options).unwrap();
+        assert_eq!(names(&channel), ["event 3", "one"], "{on_damage:?}");
+        assert_eq!(channel.recovery().images_passed_over, [""; 0]);
+    }
+}
+
+/// The same where an open dies between its segment and its checkpoint.
+#[test]
+fn a_checkpoint_into_a_segment_that_is_gone_serves_after_a_crash() {
+    let world = without_the_newest_segment();
+    for at in 1.. {
+        let world = world.copy();
+        world.plan(world.operations() + at, Fault::Crash);
+        drop(Channel::open_on(Arc::new(world.clone()), Path::new(HOME), options()));
+        if !world.is_dead() {
+            assert!(at > 10, "{at}");
+            break;
+        }
+        world.kill();
+        assert_eq!(names(&open(&world)), ["event 3", "one"], "a crash at operation {at}");
+    }
+}
