@@ -9,7 +9,7 @@ use crate::{
     role::say,
     words::{Batch, Id, Put, Run, Said},
 };
-use fchannel::{Channel, CommitError, ErrorKind, Options, PutError, TakeLimit};
+use fchannel::{Channel, CommitError, ErrorKind, OnDamage, Options, PutError, TakeLimit};
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -36,6 +36,8 @@ fn options() -> Options {
         segment_bytes_max: 1 << 20,
         checkpoint_interval_ms: 50,
         free_space_min_bytes: 0,
+        // A false alarm must not pass as damage that was gone around.
+        on_damage: OnDamage::Refuse,
         ..Options::default()
     }
 }
