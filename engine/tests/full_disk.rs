@@ -403,7 +403,7 @@ fn an_open_on_a_full_disk_keeps_the_small_spares_and_uses_one() {
 fn an_open_on_a_full_disk_takes_the_largest_spare() {
     let place = Place::new(19);
     let channel = place.open().unwrap();
-    let last = ".".repeat(3 * SEGMENT as usize / 4);
+    let last = ".".repeat(3 * LONG);
     channel.put(last.as_bytes()).unwrap();
     drop(channel);
     place.world.kill();
@@ -444,7 +444,7 @@ fn a_waker_that_panics_takes_no_answer_from_others_that_are_refused() {
 fn an_open_that_finds_no_room_leaves_all_as_it_was() {
     let place = Place::new(23);
     let channel = place.open().unwrap();
-    let last = ".".repeat(3 * SEGMENT as usize / 4);
+    let last = ".".repeat(3 * LONG);
     channel.put(last.as_bytes()).unwrap();
     drop(channel);
     place.world.kill();

@@ -111,7 +111,10 @@ fn until(what: &str, mut done: impl FnMut() -> Answer<bool>) -> Answer<()> {
 }
 
 /// The reserves and retired segments of a channel: the names are in docs/FORMAT.md.
-fn spares(dir: &Path) -> Answer<usize> {
+///
+/// # Errors
+/// If the directory cannot be listed.
+pub fn spares(dir: &Path) -> Answer<usize> {
     let mut spares = 0;
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
