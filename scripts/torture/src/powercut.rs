@@ -126,15 +126,13 @@ impl Powercut {
             .record(&run.record);
         run.counts.rows(outcome, &run.record).print(self.output);
         if let Some(plant) = self.plant {
-            return match answer {
-                Err(error) => {
-                    println!(
-                        "powercut: the planted bug {plant:?} was caught in round {done}: {error}"
-                    );
-                    Ok(())
-                }
-                Ok(()) => Err(format!("the planted bug {plant:?} was NOT caught").into()),
+            // An open that is refused, or one after which something is not as it was promised.
+            let found = answer.err().map(|error| error.to_string());
+            let Some(found) = found.or_else(|| run.record.findings.first().cloned()) else {
+                return Err(format!("the planted bug {plant:?} was NOT caught").into());
             };
+            println!("powercut: the planted bug {plant:?} was caught in round {done}: {found}");
+            return Ok(());
         }
         answer.and_then(|()| hold(&run.record)).map_err(|error| {
             let kept = dir.join("medium");
