@@ -140,3 +140,28 @@ fn where_damage_refuses_it_ends_with_the_place_and_the_way_on() {
     assert!(log.contains(&format!("segment {name} is missing")), "{log}");
     assert!(log.contains(&format!("fchannel repair {}", dir.display())), "{log}");
 }
+
+/// Neither the plan nor `--apply` finds anything, and both say so: no report, no segment, no other change.
+#[test]
+fn a_repair_of_a_sound_channel_says_that_there_is_nothing_to_do() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("c1");
+    channel_in(&dir);
+    let picture = || {
+        let entries = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries.filter(|path| !path.ends_with("in_use.lock"));
+        files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect::<BTreeSet<_>>()
+    };
+    let before = picture();
+    for more in [&[][..], &["--apply"], &["--apply"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_fchannel"))
+            .args(["repair", dir.to_str().unwrap()])
+            .args(more)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.starts_with("nothing to do"), "{said}");
+        assert_eq!(picture(), before, "{more:?}");
+    }
+}

@@ -421,6 +421,25 @@ fn a_panic_behind_an_applied_take_leaves_no_ticket_without_an_answer() {
     eventually("the log stops itself", || channel.poisoned().is_some());
 }
 
+/// A write failed, and the log told all who waited for the next group. The first one's waker panicked, and the others waited for ever.
+#[test]
+fn a_waker_that_panics_takes_no_answer_from_others() {
+    let (_dir, gate, channel) = gated(options());
+    gate.set(Writes::Wait);
+    let leader = committing(&channel, "leader");
+    eventually("the leader writes", || gate.waiting() == 1);
+    let mut first = Box::pin(submit(&channel, &["first"]));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let second = submit(&channel, &["second"]);
+    gate.set(Writes::Fail);
+    assert!(matches!(join("the leader", leader), Err(PutError::Commit(CommitError::Unknown(_)))));
+    for ticket in [first, Box::pin(second)] {
+        let answer = block_on(ticket).expect("no answer came");
+        assert!(matches!(answer, Err(CommitError::NotCommitted(_))), "{answer:?}");
+    }
+}
+
 /// A log that stops itself gives no credit back any more: who waits for one, or for an event, must hear of it.
 #[test]
 fn a_failed_write_tells_everybody_who_waits() {

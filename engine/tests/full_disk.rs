@@ -8,9 +8,17 @@ use common::{drain, full::FullVfs, now, payloads, put_of, texts};
 use fchannel::{
     Channel, CommitError, Durability, Error, ErrorKind, Inspector, Options, Severity, TakeLimit,
     Ticket, Verify, Wal, WalOptions,
-    io::sim::{Fault, SimVfs},
+    io::{
+        Vfs,
+        sim::{Fault, SimVfs},
+    },
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    future::Future,
+    path::Path,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
 
 const DIR: &str = "/full";
 const SEGMENT: u64 = 1 << 20;
@@ -349,4 +357,141 @@ fn a_crash_while_a_checkpoint_is_written_over_loses_nothing() {
             channel.checkpoint().unwrap();
         }
     }
+}
+
+fn spares(place: &Place) -> Vec<String> {
+    let names = place.disk.list(Path::new(DIR)).unwrap();
+    let mut spares: Vec<String> =
+        names.into_iter().filter(|name| name.starts_with("spare-")).collect();
+    spares.sort();
+    spares
+}
+
+/// Short lives and smaller segments leave small spares. An open removed them as too small to be a reserve, before it looked whether the
+/// disk had room for anything: it had none, what was given back was somebody else's at once, and the open was refused.
+#[test]
+fn an_open_on_a_full_disk_keeps_the_small_spares_and_uses_one() {
+    let mut place = Place::new(17);
+    place.options.segment_bytes_max = SEGMENT / 4;
+    let channel = place.open().unwrap();
+    place.tick(&channel);
+    channel.put(b"old").unwrap();
+    drop(channel);
+    place.world.kill();
+    assert_eq!(spares(&place).len(), 2);
+    place.options.segment_bytes_max = SEGMENT;
+    place.disk.leave_nothing();
+    let channel = place.open().unwrap();
+    assert_eq!(spares(&place).len(), 1, "one became the segment, the other is there");
+    let refused = channel.put(b"new");
+    assert!(is_full(&refused), "there is no reserve of the size that is wanted: {refused:?}");
+    assert_eq!(drain(&channel), ["old"]);
+    // With room there are better ones, and then the small one goes.
+    place.disk.leave_all();
+    place.world.advance_ms(1000);
+    place.tick(&channel);
+    channel.put(b"new").unwrap();
+    let open = |name: &String| place.disk.open(&Path::new(DIR).join(name)).unwrap().len().unwrap();
+    let large = spares(&place).iter().filter(|name| open(name) >= SEGMENT / 2).count();
+    assert_eq!(large, 2);
+    assert!(spares(&place).len() <= 3);
+}
+
+/// The open needs more than a small segment has: what recovery writes anew is as long as the last group. It took the spare that was listed
+/// last, which was too small, lost it, and was refused, although there was a larger one.
+#[test]
+fn an_open_on_a_full_disk_takes_the_largest_spare() {
+    let place = Place::new(19);
+    let channel = place.open().unwrap();
+    let last = ".".repeat(3 * LONG);
+    channel.put(last.as_bytes()).unwrap();
+    drop(channel);
+    place.world.kill();
+    for (number, bytes) in [(101, SEGMENT), (102, SEGMENT / 2), (103, SEGMENT / 2)] {
+        place.disk.reserve(&Path::new(DIR).join(format!("spare-{number}")), bytes).unwrap();
+    }
+    place.disk.leave_nothing();
+    let channel = place.open().unwrap();
+    assert_eq!(spares(&place), ["spare-102", "spare-103"]);
+    assert_eq!(drain(&channel), [last]);
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("planned by the test: a waker panics");
+    }
+}
+
+/// Of the puts that a full disk refused, the first one's waker panicked: the others were dropped without an answer, and the log stopped.
+#[test]
+fn a_waker_that_panics_takes_no_answer_from_others_that_are_refused() {
+    let place = Place::new(37);
+    let channel = place.filled(&texts("old ", 2));
+    place.disk.leave(0);
+    let mut first = Box::pin(submit(&channel, &[long()]));
+    let second = submit(&channel, &texts("refused ", 2));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    lead_all(&channel);
+    assert!(is_full(&now(first)) && is_full(&now(second)));
+    assert!(channel.poisoned().is_none());
+}
+
+/// Nothing serves: the open is refused, and every spare is where it was, for the day when there is room.
+#[test]
+fn an_open_that_finds_no_room_leaves_all_as_it_was() {
+    let place = Place::new(23);
+    let channel = place.open().unwrap();
+    let last = ".".repeat(3 * LONG);
+    channel.put(last.as_bytes()).unwrap();
+    drop(channel);
+    place.world.kill();
+    for number in 101..105 {
+        place.disk.reserve(&Path::new(DIR).join(format!("spare-{number}")), SEGMENT / 2).unwrap();
+    }
+    place.disk.leave_nothing();
+    for _ in 0..2 {
+        assert_eq!(place.open().map(drop).unwrap_err().kind(), &ErrorKind::DiskFull);
+        assert_eq!(spares(&place), ["spare-101", "spare-102", "spare-103", "spare-104"]);
+    }
+    place.disk.leave_all();
+    assert_eq!(drain(&place.open().unwrap()), [last]);
+}
+
+/// A log without reserves filled the disk to its last byte with puts: then it stopped itself, and could not be opened either.
+#[test]
+fn without_reserves_puts_leave_room_for_takes_and_an_open() {
+    let place = Place::new(29);
+    let channel = place.open().unwrap();
+    place.disk.leave(SEGMENT * 3 / 2);
+    let mut refused = 0;
+    for _ in 0..2000 {
+        // The free space is looked up now and then.
+        place.world.advance_ms(300);
+        refused += u64::from(is_full(&channel.put(&[b'.'; 1000])));
+    }
+    assert!(refused > 0 && channel.poisoned().is_none());
+    channel.begin_take(TakeLimit::events(10)).unwrap().commit().unwrap();
+    drop(channel);
+    place.world.kill();
+    let channel = place.open().unwrap();
+    assert_eq!(channel.stats().events, 2000 - refused - 10);
+}
+
+/// What is written behind a group, so that the next ones find the blocks there, counted as free, and took the last blocks of the disk.
+#[test]
+fn the_zeros_behind_a_group_are_no_free_space() {
+    const FLOOR: u64 = 4 << 20;
+    let mut place = Place::new(31);
+    place.options.free_space_min_bytes = FLOOR;
+    let channel = place.open().unwrap();
+    place.tick(&channel);
+    place.disk.leave(FLOOR + 300_000);
+    // The first group has zeros behind it, up to 256 KiB.
+    channel.put(b"one").unwrap();
+    place.disk.leave(FLOOR);
+    let refused = channel.put(&[b'.'; 100_000]);
+    assert!(is_full(&refused), "the cached figure knows what the zeros took: {refused:?}");
 }

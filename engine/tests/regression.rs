@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::gate::GateVfs;
+use common::{gate::GateVfs, now};
 use fchannel::{
     Channel, CommitError, Durability, Error, ErrorKind, Inspector, Lsn, Options, Severity,
     TakeLimit, Verify, Wal, WalOptions, io::sim::SimVfs,
@@ -350,6 +350,66 @@ fn marks_of_several_transactions_stay_small_together() {
     let committed = open.into_iter().filter_map(|put| put.commit().ok()).count();
     assert_eq!(committed, 1);
     assert_eq!(channel.marks().len(), 1);
+}
+
+/// The same with commits that wait for one another: none of them saw what the others would add. A thousand such would have made images
+/// that no open reads.
+#[test]
+fn marks_of_commits_that_wait_together_stay_small_together() {
+    let world = Arc::new(SimVfs::new(5));
+    let open = || Channel::open_on(world.clone(), Path::new("/marks"), options(&[])).unwrap();
+    let channel = open();
+    let submit = |key: u8| {
+        let mut put = channel.begin_put();
+        put.set_mark(&[key], &vec![7; 700 << 10]).unwrap();
+        let room = now(channel.reserve(0)).unwrap();
+        put.submit(room)
+    };
+    let tickets: Vec<_> = (0..3).map(submit).collect();
+    while channel.lead_once() {}
+    let mut answers = tickets.into_iter();
+    now(answers.next().unwrap().unwrap()).unwrap();
+    for refused in answers {
+        assert!(
+            matches!(refused, Err(CommitError::NotCommitted(error)) if error.kind() == &ErrorKind::TooLarge)
+        );
+    }
+    assert_eq!(channel.marks().len(), 1);
+    // What was under way is not any more: its room is there again.
+    let mut put = channel.begin_put();
+    put.set_mark(&[0], b"").unwrap();
+    put.commit().unwrap();
+    let last = submit(9).unwrap();
+    while channel.lead_once() {}
+    now(last).unwrap();
+    drop(channel);
+    world.kill();
+    assert_eq!(open().marks().len(), 1);
+}
+
+/// Somebody had made a directory of a checkpoint's name, with something in it. It could not be removed, and each checkpoint was an error
+/// for ever, after it was made.
+#[test]
+fn a_directory_named_as_a_checkpoint_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    Channel::open(dir.path(), options(&[])).unwrap().close().unwrap();
+    let theirs = dir.path().join("checkpoint-7");
+    fs::create_dir_all(&theirs).unwrap();
+    fs::write(theirs.join("note"), b"keep me").unwrap();
+    for _ in 0..3 {
+        let channel = Channel::open(dir.path(), options(&[])).unwrap();
+        for _ in 0..4 {
+            channel.put(b"event").unwrap();
+            channel.checkpoint().unwrap();
+        }
+        channel.close().unwrap();
+    }
+    assert_eq!(fs::read(theirs.join("note")).unwrap(), b"keep me");
+    let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let checkpoints =
+        names.filter(|name| name.to_string_lossy().starts_with("checkpoint-")).count();
+    assert_eq!(checkpoints, 3, "theirs, and two of ours");
+    assert_eq!(Channel::open(dir.path(), options(&[])).unwrap().stats().events, 12);
 }
 
 /// Under `Interval` the sync before a rotation failed for want of space, was taken for a segment that could not be made, and was tried

@@ -5,7 +5,7 @@
 use crate::{
     fuzz, loom, restart,
     shell::{Answer, Arguments, cargo, exists, must, output_of, root},
-    tidy, torn, torture, weblog,
+    sim, tidy, torn, torture, weblog,
 };
 use std::{
     fs,
@@ -39,7 +39,10 @@ const STEPS: [Step; 15] = [
     ("loom-plants", || done(loom::run(&words(&["--plants"])))),
     ("bench", bench),
     ("torn", || done(torn::run(&words(&["--quick"])))),
+    ("sim", || done(sim::run(&words(&["--seeds", "100000", "--seconds", "40"])))),
     ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
+    ("powercut", || mounting("powercut", "/dev/fuse", &["--rounds", "20"])),
+    ("diskfull", || mounting("diskfull", "/dev/loop-control", &[])),
     ("restart", || done(restart::run(&words(&[])))),
     ("weblog", || done(weblog::run(&words(&[])))),
 ];
@@ -82,6 +85,14 @@ fn words(words: &[&str]) -> Arguments {
 
 fn done(answer: Answer<()>) -> Answer<Ended> {
     answer.map(|()| Ended::Well)
+}
+
+/// A proof that mounts a file system.
+fn mounting(proof: &str, device: &str, arguments: &[&str]) -> Answer<Ended> {
+    match torture::hindrance(device) {
+        Some(why) => Ok(Ended::Skipped(why)),
+        None => done(torture::run(proof, &words(arguments))),
+    }
 }
 
 /// A document is what `fchannel VERB -o markdown` prints.

@@ -24,6 +24,8 @@ use std::{
 
 const REPORT_BYTES_MAX: u64 = 64 << 20;
 const UNDONE: &str = "undone";
+const NOTHING_TO_DO: &str = "nothing to do: nothing here needs a repair, and nothing was changed\n";
+const NOTHING_HELPS: &str = "nothing was changed; there is nothing that a repair could do\n";
 
 const EXITS: &str = "\
 Without --apply nothing is changed: the plan is printed. With it, damage is set aside in the channel's quarantine, and a new segment says
@@ -31,7 +33,7 @@ which events are lost; no file that was there is changed. The report is written 
 back, to the byte, as long as nobody has used the channel since.
 
 Exit codes:
-   0  nothing to repair; or repaired, and nothing is lost; or undone
+   0  nothing to do; or repaired, and nothing is lost; or undone
    1  a file cannot be read or written; there is no way back
    3  a plan: there is something to do
    4  repaired, and events are lost: the report says which
@@ -95,9 +97,9 @@ fn plan(args: &RepairArgs, dir: &Path) -> Result<Exit, Exit> {
     }
     let exit = if page.has_something() { Exit::Findings } else { Exit::Done };
     let end = match (exit, page.changes()) {
-        (Exit::Done, _) => "nothing to repair\n",
+        (Exit::Done, _) => NOTHING_TO_DO,
         (_, true) => "nothing was changed; add --apply to carry this out\n",
-        (_, false) => "nothing was changed; there is nothing that a repair could do\n",
+        (_, false) => NOTHING_HELPS,
     };
     Ok(output::finish(&text(args, &page, dir, end), exit))
 }
@@ -107,8 +109,11 @@ fn apply(args: &RepairArgs, dir: &Path) -> Result<Exit, Exit> {
     let after = findings_after(dir)?;
     let page = page(&repaired, true, &after);
     if !page.changes() {
-        let exit = if page.has_something() { Exit::Findings } else { Exit::Done };
-        return Ok(output::finish(&text(args, &page, dir, "nothing was changed\n"), exit));
+        let (exit, end) = match page.has_something() {
+            true => (Exit::Findings, NOTHING_HELPS),
+            false => (Exit::Done, NOTHING_TO_DO),
+        };
+        return Ok(output::finish(&text(args, &page, dir, end), exit));
     }
     let report = match write_report(&repaired.undo.home, &page) {
         Ok(report) => report,

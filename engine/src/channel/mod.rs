@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     log: Arc<Log>,
     owner: Arc<Owner>,
     options: Options,
+    /// By how much the marks grow with the commits that are under way.
+    marks_in_flight: Mutex<usize>,
     checkpoints: Mutex<Checkpoints>,
     signal: Arc<Signal>,
     /// When the last checkpoint was made, in milliseconds of the world's monotonic clock.
@@ -234,6 +236,7 @@ impl Channel {
             log,
             owner,
             options,
+            marks_in_flight: Mutex::default(),
             checkpoints: Mutex::new(checkpoints),
             signal,
             checkpoint_at_ms: AtomicU64::new(milliseconds(vfs.monotonic())),

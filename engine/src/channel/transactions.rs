@@ -24,11 +24,13 @@ pub(crate) const MARKS_BYTES_MAX: usize = 1 << 20;
 pub struct Room {
     shared: Arc<Shared>,
     events: u64,
+    /// By how much the marks that are committed with it may grow.
+    marks_bytes: usize,
 }
 
 impl Room {
     pub(super) fn new(shared: Arc<Shared>, events: u64) -> Self {
-        Self { shared, events }
+        Self { shared, events, marks_bytes: 0 }
     }
 
     /// For how many events.
@@ -47,6 +49,9 @@ impl Drop for Room {
     fn drop(&mut self) {
         if self.events > 0 {
             self.shared.owner.capacity.give_back(self.events);
+        }
+        if self.marks_bytes > 0 {
+            *self.shared.marks_in_flight.lock() -= self.marks_bytes;
         }
     }
 }
@@ -168,11 +173,12 @@ impl PutTransaction {
     /// `TooLarge` if the marks of the channel would pass 1 MiB; the transaction stays as it was.
     pub fn set_mark(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.marks.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
-        self.check_marks().inspect_err(|_| drop(self.marks.pop()))
+        self.marks_growth(0).map(drop).inspect_err(|_| drop(self.marks.pop()))
     }
 
-    /// Whether the channel's marks stay small with these. Checked again at the commit: others may have set some meanwhile.
-    fn check_marks(&self) -> Result<()> {
+    /// By how much the channel's marks grow with these, if they stay small, and `in_flight` with them. Checked again at the commit: others
+    /// may have set some meanwhile.
+    fn marks_growth(&self, in_flight: usize) -> Result<usize> {
         let new: BTreeMap<&Bytes, &Bytes> =
             self.marks.iter().map(|(key, value)| (key, value)).collect();
         let (kept, replaced) = self.shared.owner.queue.with_state(|state| {
@@ -180,16 +186,27 @@ impl PutTransaction {
             (state.marks_bytes(), replaced.sum::<usize>())
         });
         let added: usize = self.marks.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if added > replaced && kept - replaced + added > MARKS_BYTES_MAX {
+        let growth = added.saturating_sub(replaced);
+        if growth > 0 && kept + in_flight + growth > MARKS_BYTES_MAX {
             let what = format!("with these marks the channel's marks pass {MARKS_BYTES_MAX} bytes");
             return Err(Error::new(ErrorKind::TooLarge, what));
+        }
+        Ok(growth)
+    }
+
+    /// Holds room for the growth of the marks until they are applied: commits that wait together must stay small together.
+    fn reserve_marks(&self, room: &mut Room) -> Result<()> {
+        if !self.marks.is_empty() {
+            let mut in_flight = self.shared.marks_in_flight.lock();
+            room.marks_bytes = self.marks_growth(*in_flight)?;
+            *in_flight += room.marks_bytes;
         }
         Ok(())
     }
 
     fn check(&self) -> Result<()> {
         self.shared.check_open()?;
-        if self.marks.is_empty() { Ok(()) } else { self.check_marks() }
+        if self.marks.is_empty() { Ok(()) } else { self.marks_growth(0).map(drop) }
     }
 
     /// How many events it holds.
@@ -213,7 +230,7 @@ impl PutTransaction {
         self.check().map_err(|error| PutError::Commit(CommitError::NotCommitted(error)))?;
         let deadline = Instant::now() + Duration::from_millis(self.shared.options.keep_alive_ms);
         let asked = self.shared.owner.capacity.ask(u64::from(self.events));
-        let room = match asked.wait_until(deadline) {
+        let mut room = match asked.wait_until(deadline) {
             Some(Decision::Granted) => Room::new(Arc::clone(&self.shared), u64::from(self.events)),
             Some(Decision::Closed) => {
                 return Err(PutError::Commit(CommitError::NotCommitted(
@@ -222,6 +239,8 @@ impl PutTransaction {
             }
             Some(Decision::Never) | None => return Err(PutError::Full(self)),
         };
+        self.reserve_marks(&mut room)
+            .map_err(|error| PutError::Commit(CommitError::NotCommitted(error)))?;
         match self.into_request(room) {
             Ok((shared, request)) => {
                 let slot = shared.log.submit(request);
@@ -247,6 +266,7 @@ impl PutTransaction {
             return Err(CommitError::NotCommitted(Error::new(ErrorKind::Full, what)));
         }
         room.shrink_to(events);
+        self.reserve_marks(&mut room).map_err(CommitError::NotCommitted)?;
         Ok(match self.into_request(room) {
             Ok((shared, request)) => shared.log.submit_ticket(request),
             Err(nothing) => Ticket::answered(nothing),

@@ -88,6 +88,37 @@ pub(super) fn remove<S: Steps>(disk: &S, path: &Path) -> io::Result<()> {
     disk.sync_parent(path)
 }
 
+/// See [`Vfs::create_dir`](super::Vfs::create_dir): what is there already, how a directory is made, and how its name becomes durable.
+pub(super) fn create_dir(
+    dir: &Path,
+    is_there: &dyn Fn(&Path) -> bool,
+    make: &dyn Fn(&Path) -> io::Result<()>,
+    sync_parent: &dyn Fn(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let named = |path: &&Path| path.file_name().is_some();
+    let paths: Vec<&Path> = dir.ancestors().filter(named).collect();
+    for path in paths.into_iter().rev() {
+        let was_there = is_there(path);
+        if !was_there {
+            match make(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        match sync_parent(path) {
+            // Where we may not even look nobody of ours made anything; some file systems sync no directories.
+            Err(error)
+                if was_there
+                    && matches!(
+                        error.kind(),
+                        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+                    ) => {}
+            answer => answer?,
+        }
+    }
+    Ok(())
+}
+
 /// A new file with what `fill` writes, under a temporary name until all of it is durable.
 fn make_and_name<S: Steps>(
     disk: &S,
@@ -118,4 +149,37 @@ fn temporary(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
     name.push(".tmp");
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{cell::RefCell, collections::BTreeSet};
+
+    /// A process had made the directory and was killed before it synced that. The next one found it there, made a channel in it, answered
+    /// commits, and a power cut took all of it.
+    #[test]
+    fn a_directory_that_is_there_is_made_durable_all_the_same() {
+        let there = RefCell::new(BTreeSet::from(["/var", "/var/lib"].map(PathBuf::from)));
+        let synced = RefCell::new(Vec::new());
+        create_dir(
+            Path::new("/var/lib/agent/channel"),
+            &|path| there.borrow().contains(path),
+            &|path| {
+                there.borrow_mut().insert(path.to_path_buf());
+                Ok(())
+            },
+            &|path| {
+                assert!(there.borrow().contains(path), "what is synced is there");
+                synced.borrow_mut().push(path.to_string_lossy().into_owned());
+                if path == Path::new("/var") {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
+                Ok(())
+            },
+        )
+        .unwrap();
+        let all = ["/var", "/var/lib", "/var/lib/agent", "/var/lib/agent/channel"];
+        assert_eq!(synced.into_inner(), all);
+    }
 }

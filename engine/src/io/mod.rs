@@ -102,7 +102,8 @@ pub enum Medium {
 
 /// A file system, a clock, a source of chance and of threads.
 pub trait Vfs: Send + ::std::marker::Sync {
-    /// Makes `dir` and its missing parents, durably.
+    /// Makes `dir` and its missing parents, durably. So it does with those that are there: a killed predecessor may have made them, and not
+    /// synced that.
     ///
     /// # Errors
     /// Whatever the operating system says.

@@ -170,16 +170,12 @@ fn pid_in(file: &std::fs::File) -> Option<u32> {
 
 impl Vfs for StdVfs {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let missing: Vec<&Path> = dir
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
-            .collect();
-        for path in missing.into_iter().rev() {
-            match std::fs::create_dir(path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => sync_parent(path)?,
-            }
-        }
+        durable::create_dir(
+            dir,
+            &|path| path.exists(),
+            &|path| std::fs::create_dir(path),
+            &|path| sync_parent(path),
+        )?;
         // A path that leads to something else is told now, by name, not later by a listing that fails.
         if dir.is_dir() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
     }

@@ -61,8 +61,11 @@ impl Directories {
         }
         let mut locks = Vec::new();
         for dir in &all {
-            vfs.create_dir(dir)
-                .map_err(|error| Error::io("cannot make the directory", dir, error))?;
+            // Who wrote the manifest had made the directory durable before.
+            if vfs.open(&dir.join(names::MANIFEST)).is_err() {
+                vfs.create_dir(dir)
+                    .map_err(|error| Error::io("cannot make the directory", dir, error))?;
+            }
             locks.push(lock(&*vfs, dir)?);
             // Before anything is built on what the listing shows, manifests included.
             vfs.sync_dir(dir)

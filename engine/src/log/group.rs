@@ -19,6 +19,7 @@ use crate::{
 use std::{
     collections::VecDeque,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -150,9 +151,12 @@ impl Slot {
         let waker = state.waker.take();
         self.changed.notify_one();
         drop(state);
-        // Under no lock: a waker may drop the future that it wakes.
-        if let Some(waker) = waker {
-            waker.wake();
+        // Under no lock: a waker may drop the future that it wakes. One that panics is its owner's trouble, not that of the leader, who
+        // has other tickets to answer.
+        if let Some(waker) = waker
+            && catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err()
+        {
+            crate::trace::error!("the waker of a ticket panicked; its commit is answered");
         }
     }
 }

@@ -12,6 +12,7 @@ mod recover;
 mod salvage;
 mod scan;
 mod segments;
+mod spares;
 mod tail;
 mod verdict;
 mod wal;
@@ -43,7 +44,8 @@ use crate::{
 };
 use bytes::Bytes;
 use group::Group;
-use segments::{Spares, directory_holding, reserve_bytes, serves_as_spare};
+use segments::directory_holding;
+use spares::{Retired, Spares, len_of, reserve_bytes};
 use std::{
     cell::Cell,
     sync::{
@@ -374,17 +376,19 @@ impl Log {
     }
 
     fn remove(&self, segment: &Segment) -> Result<()> {
-        // A small one, as short lives leave it, would stand where a reserve should, and have no room when it is needed.
-        let serves = serves_as_spare(&*self.dirs.vfs, &segment.path, &self.options);
+        let vfs = &*self.dirs.vfs;
+        let bytes = len_of(vfs, &segment.path);
         let mut spares = self.spares.lock();
-        let spare = directory_holding(&self.dirs, segment)
-            .filter(|_| serves)
-            .and_then(|dir| Some((dir, spares.next_name(&self.dirs, dir)?)));
-        let removed = match spare {
-            Some((dir, spare)) => {
-                self.dirs.vfs.retire(&segment.path, &spare).map(|()| spares.keep(dir, spare))
+        let retired = directory_holding(&self.dirs, segment)
+            .map(|dir| (dir, spares.retire(&self.dirs, dir, bytes)));
+        let removed = match retired {
+            Some((dir, Retired::Kept(name, in_place_of))) => {
+                vfs.retire(&segment.path, &name).and_then(|()| {
+                    spares.keep(dir, name, bytes);
+                    in_place_of.map_or(Ok(()), |smaller| vfs.remove(&smaller))
+                })
             }
-            None => self.dirs.vfs.remove(&segment.path),
+            Some((_, Retired::Removed)) | None => vfs.remove(&segment.path),
         };
         removed.map_err(|error| Error::io("cannot remove a spent segment", &segment.path, error))
     }
@@ -406,7 +410,7 @@ impl Log {
             let mut spares = self.spares.lock();
             if spares.wants_reserve(dir) { spares.next_name(&self.dirs, dir) } else { None }
         };
-        let Some(path) = path else { return Ok(false) };
+        let Some(path) = path else { return self.give_up_small_spares(dir) };
         let bytes = reserve_bytes(&self.options);
         // On a disk that is nearly full the reserve would take the room of the takes that are to drain it.
         let wanted = bytes.saturating_mul(2).max(self.options.free_space_min_bytes);
@@ -417,11 +421,23 @@ impl Log {
         let made = self.dirs.vfs.reserve(&path, bytes);
         match made.map_err(|error| Error::io("cannot make the reserve", &path, error)) {
             Ok(()) => {
-                self.spares.lock().keep(dir, path);
+                self.spares.lock().keep(dir, path, bytes);
                 Ok(true)
             }
             Err(error) if error.kind() == &ErrorKind::DiskFull => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The reserves of `dir` are there: what is beyond them and too small to be one is not needed any more.
+    fn give_up_small_spares(&self, dir: usize) -> Result<bool> {
+        loop {
+            let spare = self.spares.lock().give_up(dir);
+            let Some(path) = spare else { return Ok(false) };
+            self.dirs
+                .vfs
+                .remove(&path)
+                .map_err(|error| Error::io("cannot remove a spare too many", &path, error))?;
         }
     }
 

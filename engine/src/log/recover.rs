@@ -10,9 +10,10 @@ use super::{
     reader::{Found, SegmentReader},
     scan::{Damage, Scan, Start, Visit, scan},
     segments::{
-        Blocks, FileDamage, FileState, Listing, Segment, Segments, Spares, create_segment,
-        directory_holding, directory_of, serves_as_spare, start_of,
+        FileDamage, FileState, Listing, Segment, Segments, directory_holding, directory_of,
+        start_of,
     },
+    spares::{Blocks, Spares, create_segment},
     verdict::Verdict,
     writer::{Writer, append_frame, segment_head},
 };
@@ -165,7 +166,9 @@ pub(crate) fn open(
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
     }
-    let mut spares = Spares::new(usable_spares(&dirs, spares, &options)?, spare_number);
+    // A repair touches none.
+    let spares = if repair { vec![Vec::new(); spares.len()] } else { spares };
+    let mut spares = Spares::new(&*dirs.vfs, spares, spare_number, &options);
     let (head, frames) = head_of(&header, &scan, apply.image(), dirs.vfs.wall_ms());
     let (segment, file, on_reserve) =
         create_segment(&dirs, &mut spares, &header, &head, Blocks::OrLast)?;
@@ -214,28 +217,6 @@ pub(crate) fn open(
     let log = Log::new(dirs, options, apply, segments, spares, quarantine, writer);
     log.set_on_reserve(on_reserve);
     Ok((Arc::new(log), report))
-}
-
-/// Removes the spares that are too small to be a reserve: made under other options. A repair touches none.
-fn usable_spares(
-    dirs: &Directories,
-    mut spares: Vec<Vec<PathBuf>>,
-    options: &LogOptions,
-) -> Result<Vec<Vec<PathBuf>>> {
-    if options.purpose == Purpose::Repair {
-        return Ok(vec![Vec::new(); spares.len()]);
-    }
-    for paths in &mut spares {
-        let (large, small): (Vec<PathBuf>, Vec<PathBuf>) =
-            paths.drain(..).partition(|path| serves_as_spare(&*dirs.vfs, path, options));
-        *paths = large;
-        for path in small {
-            dirs.vfs.remove(&path).map_err(|error| {
-                Error::io("cannot remove a spare that is too small", &path, error)
-            })?;
-        }
-    }
-    Ok(spares)
 }
 
 /// The visitor of recovery: applies frames, and goes on behind damage where that is the policy.

@@ -8,13 +8,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     format::{SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
-    io::{File, Vfs, read_exact_or_end},
-    options::LogOptions,
+    io::{Vfs, read_exact_or_end},
 };
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 /// A segment on disk.
@@ -340,77 +338,6 @@ pub(crate) fn start_of(segment: SegmentId) -> FramePtr {
     FramePtr { segment, offset: 0 }
 }
 
-/// Where new segments come from: spares in each directory, else new files.
-pub(crate) struct Spares {
-    by_dir: Vec<Vec<PathBuf>>,
-    next_number: u64,
-}
-
-/// How many spares a directory holds back for a full disk: one to go on in, and one for an open, which needs a segment too.
-const RESERVES: usize = 2;
-/// How many retired segments a directory keeps to write the next ones over; the reserves are among them.
-const SPARES_MAX: usize = RESERVES + 1;
-/// The size of a reserve: room for the head that an open needs, and for the takes that drain a full disk.
-const RESERVE_BYTES: u64 = 16 << 20;
-
-/// The size of a reserve of a log with these options.
-pub(crate) fn reserve_bytes(options: &LogOptions) -> u64 {
-    RESERVE_BYTES.min(options.segment_bytes_max)
-}
-
-/// True if the file at `path` is large enough to be a reserve: a spent segment is seldom as long as it might have been.
-pub(crate) fn serves_as_spare(vfs: &dyn Vfs, path: &Path, options: &LogOptions) -> bool {
-    let len = vfs.open(path).and_then(|file| file.len());
-    len.is_ok_and(|len| len >= reserve_bytes(options) / 2)
-}
-
-/// What a segment may be made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blocks {
-    /// A spare beyond the reserves, else a new file.
-    Free,
-    /// The same; on a full disk the reserve of those who drain it.
-    OrReserve,
-    /// The disk is full, and a new file would have no room: a spare, all but the last.
-    Reserve,
-    /// As [`Free`](Self::Free); on a full disk any spare: for an open.
-    OrLast,
-}
-
-impl Spares {
-    pub(crate) fn new(by_dir: Vec<Vec<PathBuf>>, highest_number: u64) -> Self {
-        Self { by_dir, next_number: highest_number + 1 }
-    }
-
-    fn name(&mut self, dirs: &Directories, dir: usize) -> Option<PathBuf> {
-        let name = names::spare(self.next_number);
-        self.next_number += 1;
-        Some(dirs.data.get(dir)?.join(name))
-    }
-
-    /// A spare of `dir` to write over, if more than `kept` are there.
-    fn donor(&mut self, dir: usize, kept: usize) -> Option<PathBuf> {
-        self.by_dir.get_mut(dir).filter(|spares| spares.len() > kept)?.pop()
-    }
-
-    /// True if `dir` has less than its reserves.
-    pub(crate) fn wants_reserve(&self, dir: usize) -> bool {
-        self.by_dir.get(dir).is_some_and(|spares| spares.len() < RESERVES)
-    }
-
-    /// The next name for a spare in `dir`; to be given to [`keep`](Self::keep) once the file is there.
-    pub(crate) fn next_name(&mut self, dirs: &Directories, dir: usize) -> Option<PathBuf> {
-        self.by_dir.get(dir).filter(|spares| spares.len() < SPARES_MAX)?;
-        self.name(dirs, dir)
-    }
-
-    pub(crate) fn keep(&mut self, dir: usize, path: PathBuf) {
-        if let Some(spares) = self.by_dir.get_mut(dir) {
-            spares.push(path);
-        }
-    }
-}
-
 /// Which data directory the segment `id` goes to: one after the other.
 pub(crate) fn directory_of(dirs: &Directories, id: SegmentId) -> usize {
     usize::try_from(id.get() % dirs.data.len().max(1) as u64).unwrap_or_default()
@@ -419,41 +346,4 @@ pub(crate) fn directory_of(dirs: &Directories, id: SegmentId) -> usize {
 /// Which data directory `segment` lies in. Not always the one that [`directory_of`] names: a directory may have joined since.
 pub(crate) fn directory_holding(dirs: &Directories, segment: &Segment) -> Option<usize> {
     dirs.data.iter().position(|dir| segment.path.parent() == Some(dir))
-}
-
-/// Makes the segment of `header` in its directory, of such blocks. True: they are a reserve's, since the disk is full.
-///
-/// # Errors
-/// `DiskFull` leaves nothing behind. `Io`: the segment may be there or not.
-pub(crate) fn create_segment(
-    dirs: &Directories,
-    spares: &mut Spares,
-    header: &SegmentHeader,
-    head: &[u8],
-    blocks: Blocks,
-) -> Result<(Segment, Arc<dyn File>, bool)> {
-    let dir = directory_of(dirs, header.id);
-    let path = dirs.data.get(dir).unwrap_or(&dirs.home).join(names::segment(header.id));
-    let create = |donor: Option<PathBuf>| {
-        dirs.vfs
-            .create(&path, head, donor.as_deref())
-            .map_err(|error| Error::io("cannot make the segment", &path, error))
-    };
-    let free = match blocks {
-        Blocks::Reserve => Err(Error::new(ErrorKind::DiskFull, "the disk is full").in_file(&path)),
-        Blocks::Free | Blocks::OrReserve | Blocks::OrLast => create(spares.donor(dir, RESERVES)),
-    };
-    let kept = match blocks {
-        Blocks::Free => usize::MAX,
-        Blocks::Reserve | Blocks::OrReserve => 1,
-        Blocks::OrLast => 0,
-    };
-    let (file, full) = match free {
-        Err(error) if error.kind() == &ErrorKind::DiskFull => match spares.donor(dir, kept) {
-            Some(spare) => (create(Some(spare))?, spares.wants_reserve(dir)),
-            None => return Err(error),
-        },
-        answer => (answer?, false),
-    };
-    Ok((Segment { path, header: *header }, file, full))
 }

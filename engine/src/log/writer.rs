@@ -5,7 +5,8 @@
 use super::{
     Frame, Log,
     group::{Committed, InFlight, Request},
-    segments::{Blocks, create_segment, directory_of},
+    segments::directory_of,
+    spares::{Blocks, create_segment},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -27,8 +28,9 @@ use std::{
 const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 /// A vouching frame shares no block of this size with what it vouches for.
 const BLOCK_BYTES: u64 = 4096;
-/// On a disk with less free than this an idle log writes no vouching frames.
-const VOUCH_ROOM_BYTES: u64 = 1 << 20;
+/// The last blocks of a disk are for what cannot be done without. Where less than this is free, an idle log writes no vouching frames, no
+/// group has zeros behind it, and a log that has no reserves refuses puts.
+const SPARE_ROOM_BYTES: u64 = 1 << 20;
 /// Groups that are small beside this are followed by zeros up to the next multiple of it. Those that come after overwrite blocks that
 /// are written already and leave the size of the file alone, so that their sync has no metadata to write: measured, 1.6 times as many
 /// small commits a second, and 1.4 times at 50 KB (docs/decisions/0004).
@@ -154,7 +156,8 @@ impl Writer {
         let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
         let started = log.dirs.vfs.monotonic();
         self.last_write_at = started;
-        let filled = self.write_with_fill(&slices, bytes, sync, log.options.segment_bytes_max);
+        let fill = self.fill_behind(log, bytes);
+        let filled = self.write_with_fill(&slices, fill, sync);
         let told = |error| {
             Error::io("cannot write a group of commits", &self.path, error)
                 .at(self.offset)
@@ -176,7 +179,7 @@ impl Writer {
         let mut offset = self.offset;
         (self.next_lsn, self.next_item) = (lsn, item);
         self.offset += bytes;
-        self.file_len = self.file_len.max(self.offset + filled);
+        self.grow_to(self.offset + filled);
         if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
             self.sync()?;
         }
@@ -225,14 +228,12 @@ impl Writer {
     fn write_with_fill(
         &self,
         slices: &[IoSlice<'_>],
-        bytes: u64,
+        fill: &'static [u8],
         sync: Sync,
-        segment_bytes_max: u64,
     ) -> io::Result<io::Result<u64>> {
         let is_full = |error: &io::Error| {
             matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         };
-        let fill = self.fill_behind(bytes, segment_bytes_max);
         if !fill.is_empty() {
             let with_fill: Vec<IoSlice<'_>> =
                 slices.iter().copied().chain([IoSlice::new(fill)]).collect();
@@ -252,14 +253,32 @@ impl Writer {
     }
 
     /// The zeros to write behind a group of `bytes`: see [`FILL_BYTES`].
-    fn fill_behind(&self, bytes: u64, segment_bytes_max: u64) -> &'static [u8] {
+    fn fill_behind(&self, log: &Log, bytes: u64) -> &'static [u8] {
         let end = self.offset + bytes;
         if end <= self.file_len || bytes > FILL_BYTES / 4 {
             return &[];
         }
-        let filled = end.next_multiple_of(FILL_BYTES).min(segment_bytes_max);
-        let len = usize::try_from(filled.saturating_sub(end)).unwrap_or_default();
-        ZEROS.get(..len).unwrap_or_default()
+        let filled = end.next_multiple_of(FILL_BYTES).min(log.options.segment_bytes_max);
+        let len = filled.saturating_sub(end);
+        if self.free_bytes(log) < bytes + len + SPARE_ROOM_BYTES {
+            return &[];
+        }
+        ZEROS.get(..usize::try_from(len).unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Notes that the file is so long now. What it grew by is not free any more.
+    fn grow_to(&mut self, len: u64) {
+        let grown = len.saturating_sub(self.file_len);
+        self.file_len += grown;
+        if let Some((_, free)) = &mut self.free_space {
+            *free = free.saturating_sub(grown);
+        }
+    }
+
+    /// What is free on the disk of the active segment, by a look. A disk that does not tell is found out by the write.
+    fn free_bytes(&self, log: &Log) -> u64 {
+        let dir = self.path.parent().unwrap_or(&log.dirs.home);
+        log.dirs.vfs.free_bytes(dir).unwrap_or(u64::MAX)
     }
 
     fn stamp(
@@ -394,7 +413,6 @@ impl Writer {
     }
 
     fn refuse_puts_on_a_full_disk(&mut self, log: &Log, flight: &mut InFlight) {
-        let floor = log.options.free_space_min_bytes;
         if !flight.frames().iter().any(|waiting| waiting.request.refusable) {
             return;
         }
@@ -408,31 +426,32 @@ impl Writer {
             log.set_on_reserve(false);
             self.free_space = None;
         }
+        // Without reserves, takes and the next open have nothing but what is free.
+        let here = directory_of(&log.dirs, self.header.id);
+        let reserved = !log.spares.lock().wants_reserve(here);
+        let least = if reserved { 0 } else { SPARE_ROOM_BYTES };
+        let floor = log.options.free_space_min_bytes.max(least);
         if floor == 0 {
             return;
         }
         let now = log.dirs.vfs.monotonic();
-        let dir = self.path.parent().unwrap_or(&log.dirs.home);
-        let free = match self.free_space {
-            Some((when, free)) if now.saturating_sub(when) < FREE_SPACE_LOOK => free,
-            // A disk that does not tell is found out by the write.
-            _ => log.dirs.vfs.free_bytes(dir).unwrap_or(u64::MAX),
+        let (when, free) = match self.free_space {
+            Some((when, free)) if now.saturating_sub(when) < FREE_SPACE_LOOK => (when, free),
+            _ => (now, self.free_bytes(log)),
         };
         let group: u64 =
             flight.frames().iter().map(|waiting| waiting.request.buffer().len() as u64).sum();
+        self.free_space = Some((when, free));
         if free < floor.saturating_add(group) {
             self.free_space = None;
             let what = format!(
-                "{free} bytes are free, and free_space_min_bytes keeps {floor} of them; takes go on"
+                "{free} bytes are free, and {} keeps {floor} of them; takes go on",
+                if floor > least { "free_space_min_bytes" } else { "a log without a reserve" }
             );
+            let dir = self.path.parent().unwrap_or(&log.dirs.home);
             flight.refuse(&Error::new(ErrorKind::DiskFull, what).in_file(dir), |request| {
                 request.refusable
             });
-        } else {
-            let when = self.free_space.map_or(now, |(when, _)| {
-                if now.saturating_sub(when) < FREE_SPACE_LOOK { when } else { now }
-            });
-            self.free_space = Some((when, free - group));
         }
     }
 
@@ -441,11 +460,7 @@ impl Writer {
     /// # Errors
     /// Poisons the log.
     pub(crate) fn vouch_where_there_is_room(&mut self, log: &Log) -> Result<()> {
-        let dir = self.path.parent().unwrap_or(&log.dirs.home);
-        if log.dirs.vfs.free_bytes(dir).is_ok_and(|free| free < VOUCH_ROOM_BYTES) {
-            return Ok(());
-        }
-        self.vouch(log)
+        if self.free_bytes(log) < SPARE_ROOM_BYTES { Ok(()) } else { self.vouch(log) }
     }
 
     /// Writes the frames that vouch for everything before them: one that fills the block of the last data, and one in a block of its

@@ -146,8 +146,13 @@ impl Checkpoints {
     fn remove_spent(&mut self, vfs: &dyn Vfs) -> Result<()> {
         while let Some(path) = self.spent.last() {
             match vfs.remove(path) {
-                // One that is gone already is what we want.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // One that is gone already is what we want. A directory with something in it is somebody's, whatever its name.
+                Err(error)
+                    if !matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+                    ) =>
+                {
                     return Err(Error::io("cannot remove an old checkpoint", path, error));
                 }
                 _ => drop(self.spent.pop()),

@@ -9,7 +9,7 @@ use crate::{
     role::say,
     words::{Batch, Id, Put, Run, Said},
 };
-use fchannel::{Channel, CommitError, ErrorKind, Options, PutError, TakeLimit};
+use fchannel::{Channel, CommitError, ErrorKind, OnDamage, Options, PutError, TakeLimit};
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -36,6 +36,8 @@ fn options() -> Options {
         segment_bytes_max: 1 << 20,
         checkpoint_interval_ms: 50,
         free_space_min_bytes: 0,
+        // A false alarm must not pass as damage that was gone around.
+        on_damage: OnDamage::Refuse,
         ..Options::default()
     }
 }
@@ -109,7 +111,10 @@ fn until(what: &str, mut done: impl FnMut() -> Answer<bool>) -> Answer<()> {
 }
 
 /// The reserves and retired segments of a channel: the names are in docs/FORMAT.md.
-fn spares(dir: &Path) -> Answer<usize> {
+///
+/// # Errors
+/// If the directory cannot be listed.
+pub fn spares(dir: &Path) -> Answer<usize> {
     let mut spares = 0;
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();

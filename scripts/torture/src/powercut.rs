@@ -2,7 +2,7 @@
 //! and writes fail, the disk runs full, and syncs lie.
 
 use crate::{
-    disk::{Cut, Disk, Fault, Lies},
+    disk::{Cut, Disk, Fault, Lies, Troubles},
     outcome::{Outcome, Output, hold},
     plant::{self, Plant},
     processes::{Process, look},
@@ -12,6 +12,7 @@ use crate::{
 use fchannel_torture::{
     Answer,
     chance::Chance,
+    full::spares,
     record::{Loss, Record, Sight},
     role::{Policy, Role},
     words::Said,
@@ -20,7 +21,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What is to be done.
@@ -79,6 +80,10 @@ const KINDS: [(u64, Kind); 10] = [
     (3, Kind::Lies(Lies::Directories)),
 ];
 
+/// With so many spares an open finds a segment on a full disk.
+const RESERVES: usize = 2;
+const SOON: Duration = Duration::from_secs(2);
+
 impl Powercut {
     pub(crate) fn run(&self) -> Answer<()> {
         let dir = scratch("powercut")?;
@@ -114,21 +119,20 @@ impl Powercut {
             }
             progress.tell(done, &run.record.totals);
         }
+        run.counts.troubles.add(&run.disk.troubles());
         let outcome = Outcome::new("powercut")
             .row("rounds", done)
             .row("seconds", progress.took().as_secs())
             .record(&run.record);
         run.counts.rows(outcome, &run.record).print(self.output);
         if let Some(plant) = self.plant {
-            return match answer {
-                Err(error) => {
-                    println!(
-                        "powercut: the planted bug {plant:?} was caught in round {done}: {error}"
-                    );
-                    Ok(())
-                }
-                Ok(()) => Err(format!("the planted bug {plant:?} was NOT caught").into()),
+            // An open that is refused, or one after which something is not as it was promised.
+            let found = answer.err().map(|error| error.to_string());
+            let Some(found) = found.or_else(|| run.record.findings.first().cloned()) else {
+                return Err(format!("the planted bug {plant:?} was NOT caught").into());
             };
+            println!("powercut: the planted bug {plant:?} was caught in round {done}: {found}");
+            return Ok(());
         }
         answer.and_then(|()| hold(&run.record)).map_err(|error| {
             let kept = dir.join("medium");
@@ -154,6 +158,9 @@ struct Counts {
     rewritten: u64,
     lies_told: u64,
     lies_undone: u64,
+    /// Opens that found no room on a full disk that never had any for the reserves.
+    without_reserves: u64,
+    troubles: Troubles,
 }
 
 impl Counts {
@@ -168,13 +175,21 @@ impl Counts {
         for (verdict, count) in &self.verdicts {
             outcome = outcome.row(format!("verdict {verdict}"), *count);
         }
+        let failed = |fault| self.troubles.failed.get(&fault).copied().unwrap_or_default();
         outcome
+            .row("syncs of files that failed (EIO)", failed(Fault::Sync))
+            .row("syncs of directories that failed (EIO)", failed(Fault::SyncDir))
+            .row("writes that failed (EIO)", failed(Fault::Write))
+            .row("reads that failed (EIO)", failed(Fault::Read))
+            .row("calls that found no room (ENOSPC)", self.troubles.no_room)
+            .row("syncs that lied", self.troubles.lies)
             .row("sectors not synced at a cut", self.cut.sectors)
             .row("of these lost or old", self.cut.lost)
             .row("names not synced at a cut", self.cut.names)
             .row("of these lost", self.cut.names_lost)
             .row("channels that stopped themselves", self.stopped)
             .row("opens refused, with the reason", self.shut)
+            .row("opens refused, there never was a reserve", self.without_reserves)
             .row("frames written anew", self.rewritten)
             .row("undone, never said to be durable", record.totals.undone)
             .row("lies that an open found out", self.lies_told)
@@ -238,6 +253,7 @@ impl Run {
         self.record.begin(round);
         // Some faults come while it opens what the last death left.
         let in_recovery = matches!(kind, Kind::Fails(_)) && self.chance.percent(25);
+        let mut reserves = RESERVES;
         if in_recovery {
             self.provoke(kind, 12);
         }
@@ -250,7 +266,16 @@ impl Run {
         } else {
             match process.first_word()? {
                 Said::Up if in_recovery => {}
-                Said::Up => self.provoke(kind, 150),
+                Said::Up => {
+                    if kind == Kind::Full && self.chance.percent(80) {
+                        let (waiting, some) = (Instant::now(), Duration::from_millis(5));
+                        while spares(&dir)? < RESERVES && waiting.elapsed() < SOON {
+                            process.live(some, &mut self.record, stops)?;
+                        }
+                    }
+                    reserves = spares(&dir)?;
+                    self.provoke(kind, 150);
+                }
                 Said::Shut(why) if in_recovery && why.contains("os error 5") => {
                     self.counts.shut += 1;
                 }
@@ -284,9 +309,15 @@ impl Run {
             Policy::Interval if cut || failed => Loss::Unsynced,
             _ => Loss::Nothing,
         };
-        let sight =
-            self.look(&dir, policy)?.map_err(|why| format!("the open was refused: {why}"))?;
+        let mut looked = self.look(&dir, policy)?;
         self.disk.limit(None);
+        if full && reserves < RESERVES && looked.as_ref().is_err_and(|why| why.contains("DiskFull"))
+        {
+            // docs/RECOVERY.md, "Known limits": with room it opens, and all is there.
+            self.counts.without_reserves += 1;
+            looked = self.look(&dir, policy)?;
+        }
+        let sight = looked.map_err(|why| format!("the open was refused: {why}"))?;
         self.record.settle(&sight, loss);
         Ok(())
     }
@@ -378,6 +409,7 @@ impl Run {
         let disk = Disk::mount(&mount, self.chance.any())?;
         let honest = (std::mem::replace(&mut self.disk, disk), std::mem::take(&mut self.record));
         let answer = self.lie(&mount.join("channel"), round, lies, policy);
+        self.counts.troubles.add(&self.disk.troubles());
         (self.disk, _) = (honest.0, ());
         let lied = std::mem::replace(&mut self.record, honest.1);
         self.counts.lies_undone += lied.totals.undone;

@@ -6,7 +6,7 @@ use crate::{
     life, look,
     words::Said,
 };
-use fchannel::{Durability, Options};
+use fchannel::{Durability, OnDamage, Options};
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -163,6 +163,8 @@ pub(crate) fn options(policy: Policy) -> Options {
         transaction_events_max: 1000,
         tail_cache_bytes: 64 << 10,
         keep_alive_ms: 5,
+        // A false alarm must not pass as damage that was gone around, nor a lie as events that were set aside.
+        on_damage: OnDamage::Refuse,
         durability: match policy {
             Policy::Each => Durability::EachCommit,
             Policy::Interval => Durability::Interval { sync_interval_ms: 20 },

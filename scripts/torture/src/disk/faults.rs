@@ -1,4 +1,6 @@
-//! What is to go wrong, and when.
+//! What is to go wrong, and when; and what did.
+
+use std::collections::BTreeMap;
 
 /// Something that goes wrong once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,9 +32,35 @@ pub(super) struct Faults {
     planned: Option<(Fault, u64)>,
     come: bool,
     pub(super) lies: Lies,
+    pub(super) troubles: Troubles,
+}
+
+/// How often each fault came up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Troubles {
+    pub(crate) failed: BTreeMap<Fault, u64>,
+    /// Syncs that said "done" and did nothing.
+    pub(crate) lies: u64,
+    /// Calls that found no room.
+    pub(crate) no_room: u64,
+}
+
+impl Troubles {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (fault, count) in &other.failed {
+            *self.failed.entry(*fault).or_default() += count;
+        }
+        self.lies += other.lies;
+        self.no_room += other.no_room;
+    }
 }
 
 impl Faults {
+    /// Nothing is planned any more.
+    pub(super) fn clear(&mut self) {
+        (self.planned, self.come, self.lies) = (None, false, Lies::None);
+    }
+
     pub(super) fn plan(&mut self, fault: Fault, nth: u64) {
         (self.planned, self.come) = (Some((fault, nth)), false);
     }
@@ -49,6 +77,7 @@ impl Faults {
                 let comes = *left == 0;
                 if comes {
                     (self.planned, self.come) = (None, true);
+                    *self.troubles.failed.entry(fault).or_default() += 1;
                 }
                 comes
             }

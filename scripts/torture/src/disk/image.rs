@@ -29,6 +29,8 @@ pub(super) struct Image {
     /// Counts writes, so that a sync covers those before it and no others.
     version: u64,
     pub(super) capacity: u64,
+    /// Calls that found no room.
+    pub(super) no_room: u64,
 }
 
 enum Content {
@@ -102,7 +104,7 @@ pub(super) struct Stat {
 impl Default for Image {
     fn default() -> Self {
         let nodes = BTreeMap::from([(ROOT, Content::Dir(Dir::default()))]);
-        Self { nodes, next: ROOT + 1, version: 0, capacity: u64::MAX }
+        Self { nodes, next: ROOT + 1, version: 0, capacity: u64::MAX, no_room: 0 }
     }
 }
 
@@ -344,6 +346,9 @@ impl Image {
     ) -> Result<usize, Refusal> {
         let room = self.size_max(node)?.saturating_sub(offset);
         let fits = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        if fits < bytes.len() {
+            self.no_room += 1;
+        }
         if fits == 0 && !bytes.is_empty() {
             return Err(Refusal::Full);
         }
@@ -356,6 +361,7 @@ impl Image {
 
     pub(super) fn resize(&mut self, node: Node, size: u64) -> Result<(), Refusal> {
         if size > self.size_max(node)?.max(self.stat(node)?.size) {
+            self.no_room += 1;
             return Err(Refusal::Full);
         }
         self.version += 1;

@@ -7,7 +7,7 @@ mod faults;
 mod image;
 mod mounted;
 
-pub(crate) use faults::{Fault, Lies};
+pub(crate) use faults::{Fault, Lies, Troubles};
 
 use faults::Faults;
 use fchannel_torture::{Answer, chance::Chance};
@@ -152,7 +152,7 @@ impl Disk {
         let cut = {
             let mut guard = self.shared.state();
             let state = &mut *guard;
-            state.faults = Faults::default();
+            state.faults.clear();
             state.power = Power::On;
             state.image.power_cut(&mut state.chance)
         };
@@ -163,7 +163,7 @@ impl Disk {
     /// Power is back without a cut: the process was killed, and the page cache is as it was.
     pub(crate) fn let_live(&self) {
         let mut state = self.shared.state();
-        state.faults = Faults::default();
+        state.faults.clear();
         state.power = Power::On;
     }
 
@@ -187,6 +187,12 @@ impl Disk {
         let mut state = self.shared.state();
         let used = state.image.used();
         state.image.capacity = more.map_or(u64::MAX, |more| used + more);
+    }
+
+    /// How often each fault came up so far.
+    pub(crate) fn troubles(&self) -> Troubles {
+        let state = self.shared.state();
+        Troubles { no_room: state.image.no_room, ..state.faults.troubles.clone() }
     }
 
     /// The medium as it is now, to look at later.

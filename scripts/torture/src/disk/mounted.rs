@@ -52,14 +52,17 @@ impl Mounted {
         let takes = Duration::from_micros(state.chance.below(longest));
         let state = self.shared.pass(state, takes);
         let mut state: MutexGuard<'_, State> = self.shared.after(state).ok_or(Errno::EIO)?;
-        let State { image, chance, .. } = &mut *state;
+        let State { image, faults, chance, .. } = &mut *state;
         match (fails, lies, is_dir) {
             (true, _, false) => {
                 image.fail_sync(node, began, chance);
                 Err(Errno::EIO)
             }
             (true, _, true) => Err(Errno::EIO),
-            (false, true, _) => Ok(()),
+            (false, true, _) => {
+                faults.troubles.lies += 1;
+                Ok(())
+            }
             (false, false, true) => Ok(image.sync_dir(node)?),
             (false, false, false) => Ok(image.sync(node, began)?),
         }

@@ -1,0 +1,203 @@
+//! What new segments are made of: spares, which have blocks already, and new files, which need room.
+//!
+//! Two spares of each directory are its *reserves*: on a full disk takes go on in one, and an open uses the other. A spare is never
+//! removed before a better one is there: on a full disk there is nothing to make it of, and what is given back is somebody else's.
+
+use super::{
+    dirs::Directories,
+    names,
+    segments::{Segment, directory_of},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    format::SegmentHeader,
+    io::{File, Vfs},
+    options::LogOptions,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How many spares a directory holds back for a full disk: one to go on in, and one for an open, which needs a segment too.
+const RESERVES: usize = 2;
+/// How many retired segments a directory keeps to write the next ones over; the reserves are among them.
+const SPARES_MAX: usize = RESERVES + 1;
+/// The size of a reserve: room for the head that an open needs, and for the takes that drain a full disk.
+const RESERVE_BYTES: u64 = 16 << 20;
+
+/// The size of a reserve of a log with these options.
+pub(crate) fn reserve_bytes(options: &LogOptions) -> u64 {
+    RESERVE_BYTES.min(options.segment_bytes_max)
+}
+
+/// The spares of each directory.
+pub(crate) struct Spares {
+    /// Smallest first.
+    by_dir: Vec<Vec<Spare>>,
+    next_number: u64,
+    /// So large a spare counts as a reserve: a spent segment is seldom as long as it might have been. A smaller one, left by a short life
+    /// or by other options, is better than none.
+    reserve_bytes_min: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Spare {
+    bytes: u64,
+    path: PathBuf,
+}
+
+/// What a segment may be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocks {
+    /// A spare beyond the reserves, else a new file.
+    Free,
+    /// The same; on a full disk the reserve of those who drain it.
+    OrReserve,
+    /// The disk is full, and a new file would have no room: a spare, all but the last.
+    Reserve,
+    /// As [`Free`](Self::Free); on a full disk any spare: for an open.
+    OrLast,
+}
+
+/// What becomes of a segment that is spent.
+pub(crate) enum Retired {
+    /// It is kept, under this name, and may take the place of that smaller spare.
+    Kept(PathBuf, Option<PathBuf>),
+    /// There are enough, and larger ones.
+    Removed,
+}
+
+impl Spares {
+    /// Those that a listing shows. Their sizes are looked up: of one that does not tell, nothing is expected.
+    pub(crate) fn new(
+        vfs: &dyn Vfs,
+        listed: Vec<Vec<PathBuf>>,
+        highest_number: u64,
+        options: &LogOptions,
+    ) -> Self {
+        let mut spares = Self {
+            by_dir: vec![Vec::new(); listed.len()],
+            next_number: highest_number + 1,
+            reserve_bytes_min: reserve_bytes(options) / 2,
+        };
+        for (paths, dir) in listed.into_iter().zip(0..) {
+            for path in paths {
+                let bytes = len_of(vfs, &path);
+                spares.keep(dir, path, bytes);
+            }
+        }
+        spares
+    }
+
+    /// True if `dir` has less than its reserves.
+    pub(crate) fn wants_reserve(&self, dir: usize) -> bool {
+        let is_large = |spare: &&Spare| spare.bytes >= self.reserve_bytes_min;
+        self.by_dir.get(dir).is_some_and(|spares| spares.iter().filter(is_large).count() < RESERVES)
+    }
+
+    /// The next name for a spare in `dir`; to be given to [`keep`](Self::keep) once the file is there.
+    pub(crate) fn next_name(&mut self, dirs: &Directories, dir: usize) -> Option<PathBuf> {
+        let name = names::spare(self.next_number);
+        self.next_number += 1;
+        Some(dirs.data.get(dir)?.join(name))
+    }
+
+    pub(crate) fn keep(&mut self, dir: usize, path: PathBuf, bytes: u64) {
+        if let Some(spares) = self.by_dir.get_mut(dir) {
+            let at = spares.partition_point(|spare| spare.bytes < bytes);
+            spares.insert(at, Spare { bytes, path });
+        }
+    }
+
+    /// The smallest spare of `dir`, if there are more than enough, and larger ones: to be removed.
+    pub(crate) fn give_up(&mut self, dir: usize) -> Option<PathBuf> {
+        let spares = self.by_dir.get_mut(dir).filter(|spares| spares.len() > SPARES_MAX)?;
+        Some(spares.remove(0).path)
+    }
+
+    /// What becomes of a spent segment of `dir`.
+    pub(crate) fn retire(&mut self, dirs: &Directories, dir: usize, bytes: u64) -> Retired {
+        let Some(spares) = self.by_dir.get_mut(dir) else { return Retired::Removed };
+        let in_place_of = match spares.first() {
+            Some(smallest) if spares.len() >= SPARES_MAX => {
+                if smallest.bytes >= bytes {
+                    return Retired::Removed;
+                }
+                Some(spares.remove(0).path)
+            }
+            _ => None,
+        };
+        match self.next_name(dirs, dir) {
+            Some(name) => Retired::Kept(name, in_place_of),
+            None => Retired::Removed,
+        }
+    }
+
+    /// The spares of `dir` that a segment of such blocks may be made of, if a new file is not to be: the largest first.
+    fn on_full_disk(&self, dir: usize, blocks: Blocks) -> Vec<Spare> {
+        let kept = match blocks {
+            Blocks::Free => return Vec::new(),
+            Blocks::Reserve | Blocks::OrReserve => 1,
+            Blocks::OrLast => 0,
+        };
+        let spares = self.by_dir.get(dir).filter(|spares| spares.len() > kept);
+        spares.into_iter().flatten().rev().cloned().collect()
+    }
+
+    /// The smallest spare of `dir` beyond the reserves.
+    fn beyond_reserves(&self, dir: usize) -> Option<Spare> {
+        self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.first().cloned()
+    }
+
+    fn forget(&mut self, dir: usize, used: &Spare) {
+        if let Some(spares) = self.by_dir.get_mut(dir) {
+            spares.retain(|spare| spare != used);
+        }
+    }
+}
+
+/// The size of the file at `path`; none if it does not tell.
+pub(crate) fn len_of(vfs: &dyn Vfs, path: &Path) -> u64 {
+    vfs.open(path).and_then(|file| file.len()).unwrap_or_default()
+}
+
+/// Makes the segment of `header` in its directory, of such blocks. True: they are a reserve's, since the disk is full.
+///
+/// # Errors
+/// `DiskFull` leaves nothing behind, and all spares in their places: each that might serve was tried. `Io`: the segment may be there
+/// or not.
+pub(crate) fn create_segment(
+    dirs: &Directories,
+    spares: &mut Spares,
+    header: &SegmentHeader,
+    head: &[u8],
+    blocks: Blocks,
+) -> Result<(Segment, Arc<dyn File>, bool)> {
+    let dir = directory_of(dirs, header.id);
+    let path = dirs.data.get(dir).unwrap_or(&dirs.home).join(names::segment(header.id));
+    let mut full = Error::new(ErrorKind::DiskFull, "the disk is full").in_file(&path);
+    let free = match blocks {
+        Blocks::Reserve => Vec::new(),
+        Blocks::Free | Blocks::OrReserve | Blocks::OrLast => {
+            spares.beyond_reserves(dir).into_iter().map(Some).chain([None]).collect()
+        }
+    };
+    let last = spares.on_full_disk(dir, blocks).into_iter().map(|spare| (Some(spare), true));
+    for (donor, is_reserve) in free.into_iter().map(|donor| (donor, false)).chain(last) {
+        let from = donor.as_ref().map(|spare| spare.path.as_path());
+        let made = dirs.vfs.create(&path, head, from);
+        match made.map_err(|error| Error::io("cannot make the segment", &path, error)) {
+            Err(error) if error.kind() == &ErrorKind::DiskFull => full = error,
+            answer => {
+                // Should this be an error, nobody knows which name it has.
+                if let Some(spare) = &donor {
+                    spares.forget(dir, spare);
+                }
+                let on_reserve = is_reserve && spares.wants_reserve(dir);
+                return Ok((Segment { path, header: *header }, answer?, on_reserve));
+            }
+        }
+    }
+    Err(full)
+}
