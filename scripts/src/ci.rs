@@ -5,7 +5,7 @@
 use crate::{
     restart,
     shell::{Answer, Arguments, cargo, exists, must, output_of, root},
-    tidy, torn, torture, weblog,
+    sim, tidy, torn, torture, weblog,
 };
 use std::{
     fs,
@@ -22,7 +22,7 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
@@ -36,6 +36,7 @@ const STEPS: [Step; 12] = [
     ("deny", deny),
     ("bench", bench),
     ("torn", || done(torn::run(&words(&["--quick"])))),
+    ("sim", || done(sim::quick())),
     ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
     ("restart", || done(restart::run(&words(&[])))),
     ("weblog", || done(weblog::run(&words(&[])))),
