@@ -22,7 +22,7 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 18] = [
     ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
@@ -39,7 +39,7 @@ const STEPS: [Step; 15] = [
     ("loom-plants", || done(loom::run(&words(&["--plants"])))),
     ("bench", bench),
     ("torn", || done(torn::run(&words(&["--quick"])))),
-    ("sim", || done(sim::run(&words(&["--seeds", "100000", "--seconds", "40"])))),
+    ("sim", || done(sim::quick())),
     ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
     ("powercut", || mounting("powercut", "/dev/fuse", &["--rounds", "20"])),
     ("diskfull", || mounting("diskfull", "/dev/loop-control", &[])),

@@ -57,7 +57,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "sim",
-        does: "--seeds N histories with crashes on a simulated disk, --from S, on --jobs J threads",
+        does: "--seeds N histories with crashes, --from S, --jobs J; --plant NAME or all: with a bug planted",
         run: sim::run,
     },
     Task {

@@ -65,6 +65,12 @@ pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
     for source in &sources {
         findings.extend(check_lines(&source.file, &source.text));
     }
+    let stale = crate::sim::stale_plants()?.into_iter();
+    findings.extend(stale.map(|what| Finding {
+        file: "scripts/src/sim/plants.rs".to_owned(),
+        line: 1,
+        what,
+    }));
     for finding in &findings {
         println!("{finding}");
     }

@@ -105,7 +105,8 @@ pub(crate) enum Beginning<'a> {
 /// before anything is written to the log, and then those that were written anew.
 ///
 /// # Errors
-/// `Corrupt`, with the verdict, unless damage is to be set aside; `NotAChannel`; `NewerFormat`; `DiskFull`; `Io`. Nothing is changed then.
+/// `Corrupt`, with the verdict, unless damage is to be set aside; `NotAChannel`; `NewerFormat`; `DiskFull`; `Io`. The log is not changed
+/// then; damage may be recorded already, and the next open finds it again.
 pub(crate) fn open(
     dirs: Directories,
     listing: Listing,
@@ -128,16 +129,7 @@ pub(crate) fn open(
         &mut |_, error| passed_over.push(error.to_string()),
         &|at| policy == OnDamage::Quarantine || quarantine.of(at).is_some(),
     )?;
-    let mut recovering = Recovering {
-        policy,
-        quarantine: &quarantine,
-        apply: &*apply,
-        replay: &mut *replay,
-        next_item: chosen.next_item,
-        end: chosen.start.after,
-        exact: chosen.exact,
-        damages: Vec::new(),
-    };
+    let mut recovering = Recovering::behind(&chosen, policy, &quarantine, &*apply, &mut *replay);
     let scan = scan(&*dirs.vfs, &segments, chosen.start, &mut recovering)?;
     let Recovering { mut next_item, damages: in_frames, .. } = recovering;
     let mut set_aside = Vec::new();
@@ -238,6 +230,19 @@ struct Recovering<'a> {
 struct PassedDamage {
     damage: Damage,
     items: (EventSeq, EventSeq),
+}
+
+impl<'a> Recovering<'a> {
+    fn behind(
+        chosen: &Chosen,
+        policy: OnDamage,
+        quarantine: &'a Quarantine,
+        apply: &'a dyn Apply,
+        replay: &'a mut dyn FnMut(&Frame) -> Result<()>,
+    ) -> Self {
+        let (next_item, end, exact) = (chosen.next_item, chosen.start.after, chosen.exact);
+        Self { policy, quarantine, apply, replay, next_item, end, exact, damages: Vec::new() }
+    }
 }
 
 impl Visit for Recovering<'_> {

@@ -2,7 +2,7 @@
 
 use crate::{
     history::Class,
-    panics,
+    panics, places,
     run::{Failure, run_seed, shrink, trace},
     seen::Seen,
 };
@@ -210,9 +210,7 @@ fn print_tables(seen: &Seen, done: u64, order: &Order, took: Duration) -> Vec<St
     for (what, count) in &seen.damages {
         println!("{count:>12}  {what}");
     }
-    println!("\nwhere the world ended");
-    for (place, count) in &seen.tally.ends {
-        println!("{count:>12}  {place}");
-    }
+    println!("\nwhere the world ended, by the step in which it did");
+    missing.extend(places::print(&seen.tally));
     missing
 }

@@ -285,7 +285,51 @@ impl Maker {
             Class::Wal => 10 + self.rng.index(40),
             Class::Queue | Class::Recoveries => 10 + self.rng.index(70),
         };
-        (0..count).map(|_| self.step()).collect()
+        let mut steps = Vec::new();
+        while steps.len() < count {
+            let kind = if self.class == Class::Recoveries { self.rng.below(100) } else { 100 };
+            match kind {
+                0..8 => self.make_spares(&mut steps),
+                8..20 => self.torn_group(&mut steps),
+                _ => steps.push(self.step()),
+            }
+        }
+        steps
+    }
+
+    /// Segments come and go: spares are left, with old frames in them.
+    fn make_spares(&mut self, steps: &mut Vec<Step>) {
+        for _ in 0..3 {
+            for _ in 0..2 {
+                let events = vec![40_000 + self.rng.below(20_000) as u32];
+                steps.push(Step::Put { events, mark: None, fate: Fate::Commit });
+            }
+            steps.push(Step::Take {
+                events: TRANSACTION_EVENTS_MAX,
+                keep: None,
+                fate: Fate::Commit,
+            });
+            steps.push(Step::Checkpoint { meanwhile: None });
+        }
+        steps.push(Step::Tick { ms: 100 });
+    }
+
+    /// A group of frames of one size whose write ends in a crash, and recoveries that do so too: what one of them wrote over a spare, and
+    /// did not name, lies behind what the next one writes over it.
+    fn torn_group(&mut self, steps: &mut Vec<Step>) {
+        let len = self.rng.below(60) as u32;
+        for _ in 0..2 + self.rng.below(4) {
+            steps.push(Step::Put { events: vec![len], mark: None, fate: Fate::Submit });
+        }
+        let attempt = |maker: &mut Self| Attempt {
+            plan: Plan::Fault(1 + maker.rng.below(12), Fault::Crash),
+            end: maker.end(),
+        };
+        let attempts = (0..1 + self.rng.below(4)).map(|_| attempt(self)).collect();
+        let plan = Plan::Fault(1 + self.rng.below(2), Fault::Crash);
+        let end = if self.rng.chance(70) { End::Kill } else { End::PowerCut };
+        steps.push(Step::Plan { plan, ending: Ending { end, attempts } });
+        steps.push(Step::Lead);
     }
 
     fn step(&mut self) -> Step {

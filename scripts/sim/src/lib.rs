@@ -14,6 +14,7 @@ mod cli;
 mod history;
 mod model;
 mod panics;
+mod places;
 mod queue;
 mod run;
 mod seen;

@@ -110,6 +110,10 @@ impl Recent {
     /// What was not synced when the world ends may be gone, and with it what it said of earlier writes.
     fn end(&mut self) {
         self.filling.clear();
+        self.may_be_lost();
+    }
+
+    fn may_be_lost(&mut self) {
         if !self.synced {
             self.first_write = self.before.0;
             self.ranges.append(&mut self.before.1);
@@ -379,7 +383,7 @@ impl World {
     ) -> io::Result<()> {
         let outcome = self.operation("write", path)?;
         self.recent.wrote(node, offset..offset + bytes.len() as u64);
-        self.put(node, offset, bytes, outcome).map(drop)
+        self.put(node, offset, bytes, outcome).map(drop).inspect_err(|_| self.recent.may_be_lost())
     }
 
     /// `made`: a file that has no name yet.

@@ -98,7 +98,13 @@ impl Queue<'_> {
         if !excuse {
             self.check_checkpoints()?;
         }
+        // An open makes one, whatever was there (rule S3).
+        self.checkpoint_file = None;
         self.made_checkpoint(report_says_so && !excuse)
+    }
+
+    pub(super) fn newest_checkpoint(&self) -> Option<PathBuf> {
+        self.files("checkpoint-").pop()
     }
 
     pub(super) fn newest_segment(&self) -> u64 {
@@ -107,8 +113,7 @@ impl Queue<'_> {
 
     /// A checkpoint gives back the segments before the older one of two, unless they hold what is owed (rules S1, S3).
     pub(super) fn made_checkpoint(&mut self, well: bool) -> Check {
-        // One that would say the same as the last is not made.
-        let file = self.files("checkpoint-").pop();
+        let file = self.newest_checkpoint();
         if well && file == self.checkpoint_file {
             return Ok(());
         }
@@ -222,7 +227,7 @@ impl Queue<'_> {
                     Some(found) => {
                         self.model.settle(self.floor.max(must.floor), &found)?;
                         self.count(&kind, "harmless");
-                        Ok(())
+                        self.check_checkpoints()
                     }
                     None => {
                         self.seen.verdict(Verdict::H);
@@ -317,12 +322,12 @@ impl Queue<'_> {
                 Some(Must { floor, ..all_there })
             }
             DamageKind::FlipInNewestCheckpoint => {
-                let path = self.files("checkpoint-").pop()?;
+                let path = self.newest_checkpoint()?;
                 self.disk.flip(&path, at % (8 * self.disk.len(&path)?));
                 Some(Must { outcome: Outcome::Opens, ..all_there })
             }
             DamageKind::RemoveNewestCheckpoint => {
-                self.disk.delete(&self.files("checkpoint-").pop()?);
+                self.disk.delete(&self.newest_checkpoint()?);
                 Some(Must { outcome: Outcome::Opens, ..all_there })
             }
             DamageKind::FlipInManifest => {

@@ -473,6 +473,7 @@ impl Queue<'_> {
         let channel = self.channel()?;
         let done = meanwhile.map(|meanwhile| self.at_next_replace(meanwhile)).transpose()?;
         let covers = self.model.since_checkpoint();
+        let before = self.newest_checkpoint();
         let answer = channel.checkpoint();
         self.disk.clear_interrupt();
         let take = |done: Done| done.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -482,7 +483,10 @@ impl Queue<'_> {
         }
         if answer.is_ok() {
             self.model.checkpoint(covers)?;
-            self.check_checkpoints()?;
+            // One that would say the same as the last is not made.
+            if self.newest_checkpoint() != before {
+                self.check_checkpoints()?;
+            }
             if meanwhile.is_none() {
                 self.made_checkpoint(!self.disk.has_capacity())?;
             } else {
