@@ -495,3 +495,47 @@ fn the_zeros_behind_a_group_are_no_free_space() {
     let refused = channel.put(&[b'.'; 100_000]);
     assert!(is_full(&refused), "the cached figure knows what the zeros took: {refused:?}");
 }
+
+/// Small events, put in large transactions and taken one by one: the takes need more of the log than what they give back, and the reserve
+/// was used up before the first segment was spent. The log stopped itself, and so did the one after the restart. Now takes wait for room,
+/// as puts do, and go on when there is some.
+#[test]
+fn takes_wait_for_room_when_the_reserve_is_used_up() {
+    const EVENTS: usize = 30_000;
+    let mut place = Place::new(6);
+    place.options.transaction_events_max = u32::try_from(EVENTS).unwrap();
+    let channel = place.open().unwrap();
+    place.tick(&channel);
+    for _ in 0..2 {
+        put_of(&channel, &vec![b"an event"; EVENTS]).commit().unwrap();
+    }
+    place.disk.leave_nothing();
+    let mut taken = 0;
+    let refused = loop {
+        let take = channel.begin_take(TakeLimit::events(1)).unwrap();
+        assert_eq!(take.records().len(), 1);
+        match take.commit() {
+            Err(error) => break error,
+            Ok(_) => taken += 1,
+        }
+        if taken % 100 == 0 {
+            place.tick(&channel);
+        }
+    };
+    assert!(is_full::<()>(&Err(refused)));
+    assert!(taken > 5_000, "{taken}: the reserve is there to be used");
+    let wait = channel.begin_take(TakeLimit::events(1)).unwrap_err();
+    assert_eq!(
+        wait.kind(),
+        &ErrorKind::DiskFull,
+        "{wait}: nothing is offered that cannot be committed"
+    );
+    assert!(channel.poisoned().is_none());
+    assert_eq!(channel.stats().events, (2 * EVENTS - taken) as u64);
+    place.disk.leave_all();
+    place.tick(&channel);
+    channel.put(b"the last").unwrap();
+    assert_eq!(drain(&channel).len(), 2 * EVENTS - taken + 1);
+    channel.close().unwrap();
+    place.assert_sound();
+}

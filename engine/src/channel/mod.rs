@@ -358,7 +358,8 @@ impl Channel {
     /// Leases what is there, up to `limit`: perhaps nothing. A cold backlog is read from disk, so this may block on that.
     ///
     /// # Errors
-    /// `Corrupt` or `Io` if the next event cannot be read; `Closed`, `Poisoned`.
+    /// `Corrupt` or `Io` if the next event cannot be read; `DiskFull` if the disk is full and the reserve for takes used up; `Closed`,
+    /// `Poisoned`.
     pub fn begin_take(&self, limit: TakeLimit) -> Result<TakeTransaction> {
         TakeTransaction::begin(Arc::clone(self.shared()), limit)
     }

@@ -359,10 +359,12 @@ impl TakeTransaction {
     /// Leases more into this transaction, until it holds what `limit` allows; answers how many were added.
     ///
     /// # Errors
-    /// `Corrupt` or `Io` if the next event cannot be read; `Closed`, `Poisoned`. The transaction stays as it was.
+    /// `Corrupt` or `Io` if the next event cannot be read; `DiskFull` if the disk is full and the reserve for takes used up; `Closed`,
+    /// `Poisoned`. The transaction stays as it was.
     pub fn extend(&mut self, limit: TakeLimit) -> Result<usize> {
         let shared = &self.leased.shared;
         shared.check_open()?;
+        shared.log.check_room_for_takes()?;
         let before = self.leased.lease.records.len();
         let limit =
             TakeLimit { events: limit.events.min(shared.options.transaction_events_max), ..limit };

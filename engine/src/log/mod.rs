@@ -44,7 +44,7 @@ use crate::{
 };
 use bytes::Bytes;
 use group::Group;
-use segments::directory_holding;
+use segments::{directory_holding, directory_of};
 use spares::{Retired, Spares, len_of, reserve_bytes};
 use std::{
     cell::Cell,
@@ -60,6 +60,8 @@ use writer::Writer;
 
 /// A log that takes nothing for so long has its last group vouched for: from then on damage to that is told from a torn end.
 const IDLE_TIME: Duration = Duration::from_millis(50);
+/// Takes that found no room are tried again where so much is free: a new segment has room in it.
+const TAKES_ROOM_BYTES: u64 = 1 << 20;
 
 /// A frame at its place.
 #[derive(Clone, Debug)]
@@ -119,6 +121,8 @@ pub(crate) struct Log {
     poison: OnceLock<Error>,
     /// The active segment was made over a reserve, since the disk is full: only what drains it may use that up.
     on_reserve: AtomicBool,
+    /// The reserve is used up, and the disk is full: takes were refused.
+    takes_wait: AtomicBool,
     counters: Counters,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -149,6 +153,7 @@ impl Log {
             end: Mutex::new(end),
             poison: OnceLock::new(),
             on_reserve: AtomicBool::new(false),
+            takes_wait: AtomicBool::new(false),
             counters: Counters::default(),
             committer: Mutex::new(None),
         }
@@ -452,6 +457,30 @@ impl Log {
         if on_reserve {
             self.apply.short_of_space();
         }
+    }
+
+    fn set_takes_wait(&self, wait: bool) {
+        self.takes_wait.store(wait, Ordering::Release);
+    }
+
+    /// Says in time that a take cannot be committed now: its events would be delivered for nothing.
+    ///
+    /// # Errors
+    /// `DiskFull` as long as the reserve is used up, and nothing gives room.
+    pub(crate) fn check_room_for_takes(&self) -> Result<()> {
+        if !self.takes_wait.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let next = { self.writer.lock().header.id.next() };
+        let dir = directory_of(&self.dirs, next);
+        let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);
+        let free = self.dirs.vfs.free_bytes(home).unwrap_or(u64::MAX);
+        if free >= TAKES_ROOM_BYTES || self.spares.lock().has_one_for_takes(dir) {
+            return Ok(());
+        }
+        let what =
+            "the disk is full, and the reserve for takes is used up: they wait until there is room";
+        Err(Error::new(ErrorKind::DiskFull, what).in_file(home))
     }
 
     /// The frame at `ptr`: from memory if it is recent, else from its segment.

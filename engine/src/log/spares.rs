@@ -145,6 +145,11 @@ impl Spares {
         spares.into_iter().flatten().rev().cloned().collect()
     }
 
+    /// True if takes may go on in a reserve of `dir`: in all but the last, which is for an open.
+    pub(crate) fn has_one_for_takes(&self, dir: usize) -> bool {
+        !self.on_full_disk(dir, Blocks::Reserve).is_empty()
+    }
+
     /// The smallest spare of `dir` beyond the reserves.
     fn beyond_reserves(&self, dir: usize) -> Option<Spare> {
         self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.first().cloned()

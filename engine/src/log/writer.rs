@@ -353,8 +353,18 @@ impl Writer {
         match self.rotate(log, Blocks::Free) {
             Err(error) if error.kind() == &ErrorKind::DiskFull => {
                 flight.refuse(&error, |request| request.refusable);
-                let empty = flight.frames().is_empty();
-                if empty { Ok(()) } else { self.rotate(log, Blocks::OrReserve) }
+                if flight.frames().is_empty() {
+                    return Ok(());
+                }
+                match self.rotate(log, Blocks::OrReserve) {
+                    Err(error) if error.kind() == &ErrorKind::DiskFull => {
+                        // The reserve is used up, and nothing is written: takes wait for room, as puts do.
+                        log.set_takes_wait(true);
+                        flight.refuse(&error, |_| true);
+                        Ok(())
+                    }
+                    answer => answer,
+                }
             }
             answer => answer,
         }
@@ -389,6 +399,7 @@ impl Writer {
         );
         self.path.clone_from(&segment.path);
         log.segments.lock().insert(segment);
+        log.set_takes_wait(false);
         self.header = header;
         self.left_behind = false;
         self.file = file;
