@@ -457,7 +457,11 @@ impl Writer {
             self.free_space = None;
             let what = format!(
                 "{free} bytes are free, and {} keeps {floor} of them; takes go on",
-                if floor > least { "free_space_min_bytes" } else { "a log without a reserve" }
+                if log.options.free_space_min_bytes == floor {
+                    "free_space_min_bytes"
+                } else {
+                    "a log without a reserve"
+                }
             );
             let dir = self.path.parent().unwrap_or(&log.dirs.home);
             flight.refuse(&Error::new(ErrorKind::DiskFull, what).in_file(dir), |request| {
