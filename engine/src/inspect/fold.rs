@@ -21,6 +21,8 @@ pub(super) struct Fold {
     pub(super) lsn: Lsn,
     /// False if frames on the way could not be read: then what is owed is an upper bound.
     pub(super) exact: bool,
+    /// False if a put on the way could not be read, which may have set some.
+    pub(super) marks_known: bool,
 }
 
 impl Fold {
@@ -32,7 +34,7 @@ impl Fold {
         self.lsn = frame.header.lsn;
         let applied = self.state.apply(frame).map(drop);
         if applied.is_err() {
-            self.exact = false;
+            (self.exact, self.marks_known) = (false, false);
             self.state.pass_to(frame.header.next_item());
         }
         applied
@@ -44,15 +46,16 @@ impl Fold {
         if let Some((_, end)) = hole.events {
             self.state.pass_to(end);
         }
+        self.marks_known &= hole.is_image();
         self.exact &= hole.is_image() || hole.kind.as_deref() == Some("put");
     }
 
     /// Takes over the state of an image where its own is not exact.
     pub(super) fn mend(&mut self, image: &Frame) {
-        if !self.exact
+        if !(self.exact && self.marks_known)
             && let Some(state) = state_of(image)
         {
-            *self = Self { state, lsn: image.header.lsn, exact: true };
+            *self = Self { state, lsn: image.header.lsn, exact: true, marks_known: true };
         }
     }
 
@@ -84,7 +87,7 @@ impl Fold {
         mine.next_seq() == other.next_seq()
             && mine.head() == other.head()
             && mine.taken_ranges().eq(other.taken_ranges())
-            && mine.marks() == other.marks()
+            && (!self.marks_known || mine.marks() == other.marks())
     }
 }
 
@@ -118,14 +121,19 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
             Beginning::Empty | Beginning::At(_) => None,
         };
         fold = match image {
-            None => Some(Fold { state: State::default(), lsn: Lsn::default(), exact: true }),
+            None => Some(Fold {
+                state: State::default(),
+                lsn: Lsn::default(),
+                exact: true,
+                marks_known: true,
+            }),
             Some(image) if image.lsn > ceiling => {
                 return Err(Error::new(ErrorKind::InvalidOptions, "newer than what is asked for"));
             }
             Some(image) if image.owner.len() == BARE_IMAGE_BYTES => None,
             Some(image) => {
                 let state = State::from_image(&image.owner)?;
-                Some(Fold { state, lsn: image.lsn, exact: true })
+                Some(Fold { state, lsn: image.lsn, exact: true, marks_known: true })
             }
         };
         Ok(image.map_or(Lsn::default(), |image| image.lsn))
@@ -134,6 +142,7 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
     let chosen = choose_image(
         vfs,
         &view.segments,
+        false,
         candidates,
         &mut restore,
         &mut |source, error| {
@@ -148,7 +157,7 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
         Err(error) if error.kind() == &ErrorKind::Corrupt => {
             let after = oldest.header.first_lsn.previous();
             let state = State::empty_at(oldest.header.first_item);
-            fold = Some(Fold { state, lsn: after, exact: false });
+            fold = Some(Fold { state, lsn: after, exact: false, marks_known: false });
             let place = FramePtr { segment: oldest.header.id, offset: SEGMENT_HEADER_LEN as u64 };
             passed_over.push(
                 Finding::new(

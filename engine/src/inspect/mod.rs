@@ -255,7 +255,7 @@ impl Now {
     /// A log that has not begun; or its data directories are not what they were, and only checkpoints tell what it held.
     fn without_segments(view: &View) -> (Self, Vec<Finding>) {
         let zero = Lsn::default();
-        let mut fold = Fold { state: State::default(), lsn: zero, exact: true };
+        let mut fold = Fold { state: State::default(), lsn: zero, exact: true, marks_known: true };
         let mut findings = Vec::new();
         if let Some((_, (path, image))) = view.checkpoints.first() {
             let what = "there are checkpoints but no segments: the data directories are empty";
@@ -265,7 +265,12 @@ impl Now {
                     .stake("all events: are the disks of the data directories mounted?"),
             );
             let state = image.as_ref().ok().and_then(|image| State::from_image(&image.owner).ok());
-            fold = Fold { state: state.unwrap_or_default(), lsn: zero, exact: false };
+            fold = Fold {
+                state: state.unwrap_or_default(),
+                lsn: zero,
+                exact: false,
+                marks_known: false,
+            };
         }
         let now = Self {
             source: ImageSource::Nothing,

@@ -202,7 +202,7 @@ impl Inspector {
             None => None,
             Some(_) => {
                 let state = State::from_image(&image.owner)?;
-                Some(Fold { state, lsn: image.lsn, exact: true }.info())
+                Some(Fold { state, lsn: image.lsn, exact: true, marks_known: true }.info())
             }
         };
         Ok(CheckpointContent { lsn: image.lsn, next_frame: image.next_frame, state })

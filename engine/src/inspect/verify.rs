@@ -135,10 +135,15 @@ impl Inspector {
         let state = image.ok().and_then(|image| State::from_image(&image.owner).ok());
         // Without the image, what follows is checked as far as it goes.
         let first = fold.map(|_| match state {
-            Some(state) => Fold { state, lsn, exact: true },
+            Some(state) => Fold { state, lsn, exact: true, marks_known: true },
             None => {
                 let state = State::empty_at(oldest.header.first_item);
-                Fold { state, lsn, exact: lsn == Lsn::default() }
+                Fold {
+                    state,
+                    lsn,
+                    exact: lsn == Lsn::default(),
+                    marks_known: lsn == Lsn::default(),
+                }
             }
         });
         Ok(Some((stretch, first)))

@@ -14,7 +14,8 @@ use std::path::Path;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The segment `id` in the file at `path`, whose header cannot be read, among the `others`; `None` if no frame in it tells.
+/// The segment `id` in the file at `path`, whose header cannot be read, among the `others`, and the place of the first frame that is left;
+/// `None` if no frame in it tells.
 ///
 /// # Errors
 /// `Io`.
@@ -23,7 +24,7 @@ pub(super) fn salvage(
     path: &Path,
     id: SegmentId,
     others: &Segments,
-) -> Result<Option<Segment>> {
+) -> Result<Option<(Segment, u64)>> {
     let before = others.before(id).map(|segment| segment.header);
     let after = others.after(id).map(|segment| segment.header);
     let lowest = before.map_or(Lsn::new(1), |before| before.first_lsn);
@@ -47,7 +48,7 @@ pub(super) fn salvage(
         first_item: first.first_item,
         epoch: before.map_or(1, |before| before.epoch.saturating_add(1)),
     };
-    Ok(Some(Segment { path: path.to_path_buf(), header }))
+    Ok(Some((Segment { path: path.to_path_buf(), header }, offset)))
 }
 
 /// The first sound frame header, by whatever salt it carries, that `belongs`.
