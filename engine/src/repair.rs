@@ -177,7 +177,7 @@ pub fn settle(dir: impl AsRef<Path>, id: u64) -> Result<()> {
     let inspector = Inspector::open_on(Arc::clone(&vfs), dir.as_ref())?;
     let (home, data) = inspector.directories();
     let dirs = Directories::claim(vfs, home, data, OnDamage::Refuse)?;
-    Quarantine::read(&*dirs.vfs, &dirs.home, &mut |_| {})?.settle(&*dirs.vfs, id)
+    Quarantine::claim(&*dirs.vfs, &dirs.home, &mut |_| {})?.settle(&*dirs.vfs, id)
 }
 
 fn left_of(vfs: &Arc<dyn Vfs>, home: &Path, damages: &[Quarantined]) -> Result<Vec<Left>> {

@@ -244,6 +244,26 @@ fn a_damaged_body_hides_its_events_and_no_others() {
     assert_eq!((found.owed_lost, found.exact, found.findings.len()), (3, true, 1));
 }
 
+/// A put whose body is damaged still tells its events, and not its marks. The checkpoint behind it has them, and was called wrong.
+#[test]
+fn a_checkpoint_behind_a_damaged_put_may_know_marks_that_nobody_else_does() {
+    let root = tempfile::tempdir().unwrap();
+    let channel = Channel::open(root.path(), options(&[])).unwrap();
+    let mut put = channel.begin_put();
+    put.push(b"an event that will be damaged").unwrap();
+    put.set_mark(b"mark", b"value").unwrap();
+    put.commit().unwrap();
+    channel.put(b"another one").unwrap();
+    channel.checkpoint().unwrap();
+    drop(channel);
+    let ptr = frame(root.path(), "put", 0);
+    flip(&segment(root.path(), ptr), ptr.offset + 64 + 20);
+    let found = verify(root.path());
+    let codes: Vec<&str> = found.findings.iter().map(|finding| finding.code).collect();
+    assert!(!codes.contains(&"FC2403"), "{codes:?}");
+    assert!(codes.iter().any(|code| code.starts_with("FC21")), "the damage is told: {codes:?}");
+}
+
 #[test]
 fn a_damaged_header_hides_its_frame_and_no_others() {
     let root = tempfile::tempdir().unwrap();

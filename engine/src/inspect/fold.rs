@@ -147,6 +147,7 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
     let chosen = choose_image(
         vfs,
         &view.segments,
+        false,
         candidates,
         &mut restore,
         &mut |source, error| {

@@ -76,6 +76,11 @@ pub(crate) fn is_damage_settled(name: &str) -> bool {
     damage_id(name).is_some() && name.ends_with(DAMAGE_SETTLED_SUFFIX)
 }
 
+/// What a crash leaves of making a record of a damage, or a copy of its bytes.
+pub(crate) fn is_half_made_damage(name: &str) -> bool {
+    name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|made| damage_id(made).is_some())
+}
+
 /// The number of a damage in the name of its record or of its bytes.
 pub(crate) fn damage_id(name: &str) -> Option<u64> {
     name.strip_suffix(DAMAGE_RECORD_SUFFIX)

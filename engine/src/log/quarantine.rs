@@ -128,9 +128,26 @@ pub(crate) struct Quarantine {
     /// What an operator has settled: nobody is told of it any more, and the damage still is no news to who reads on behind it.
     settled: Vec<Quarantined>,
     highest: u64,
+    /// What a crash left of making a record or a copy.
+    half_made: Vec<PathBuf>,
 }
 
 impl Quarantine {
+    /// Reads the records below `home` for who writes there, and builds on what it reads: the directory is synced first, since a record
+    /// that a killed predecessor did not sync may vanish at the next power cut (rule N1).
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn claim(vfs: &dyn Vfs, home: &Path, warn: &mut dyn FnMut(String)) -> Result<Self> {
+        let dir = home.join(names::QUARANTINE);
+        match vfs.sync_dir(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("cannot sync the quarantine", &dir, error))
+            }
+            _ => Self::read(vfs, home, warn),
+        }
+    }
+
     /// Reads the records below `home`; `warn` hears of those that cannot be read.
     ///
     /// # Errors
@@ -146,6 +163,9 @@ impl Quarantine {
             }
         };
         for name in listed {
+            if names::is_half_made_damage(&name) {
+                quarantine.half_made.push(quarantine.dir.join(&name));
+            }
             let Some(id) = names::damage_id(&name) else { continue };
             quarantine.highest = quarantine.highest.max(id);
             let is_settled = names::is_damage_settled(&name);
@@ -165,6 +185,11 @@ impl Quarantine {
         quarantine.records.sort_by_key(|record| record.id);
         quarantine.settled.sort_by_key(|record| record.id);
         Ok(quarantine)
+    }
+
+    /// Takes the files that a crash left half-made: who has the lock may remove them.
+    pub(crate) fn take_half_made(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.half_made)
     }
 
     /// All that is not settled, oldest first.

@@ -121,9 +121,11 @@ pub(crate) fn open(
     let new = segments.newest().is_none() && damages.is_empty();
     let policy = options.on_damage;
     let mut passed_over = Vec::new();
+    let some_unreadable = damages.iter().any(|damage| damage.state == FileState::Unreadable);
     let chosen = choose_image(
         &*dirs.vfs,
         &segments,
+        some_unreadable,
         checkpoints,
         &mut |beginning| apply.restore(beginning).map_err(|error| error.in_file(&dirs.home)),
         &mut |_, error| passed_over.push(error.to_string()),
@@ -142,22 +144,22 @@ pub(crate) fn open(
         }
         set_aside.push(beginning_gone(&dirs, &oldest.header, at, missing));
     }
-    let unreadable = damages.iter().filter(|damage| damage.state != FileState::Salvaged);
+    let unreadable =
+        damages.iter().filter(|damage| !matches!(damage.state, FileState::Salvaged { .. }));
     let highest_name = unreadable.map(|damage| damage.segment).chain(chosen.missing).max();
     let may_replace = options.purpose == Purpose::Use;
     let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace);
-    set_aside
-        .extend(chosen.missing.iter().map(|last| newest_gone(&dirs, &segments, *last, &header)));
-    set_aside.extend(damages.iter().map(of_file));
+    set_aside.extend(files_aside(&dirs, &segments, &damages, &*apply, &scan, &chosen, &header)?);
     set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
     let mut warnings = dirs.warnings.clone();
-    let damages_found = put_aside(&dirs, &mut quarantine, set_aside, damages, &mut warnings);
     let repair = options.purpose == Purpose::Repair;
-    for path in temporary.into_iter().filter(|_| !repair) {
+    let half_made = temporary.into_iter().chain(quarantine.take_half_made());
+    for path in half_made.filter(|_| !repair) {
         dirs.vfs.remove(&path).map_err(|error| {
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
     }
+    let damages_found = put_aside(&dirs, &mut quarantine, set_aside, damages, &mut warnings);
     // A repair touches none.
     let spares = if repair { vec![Vec::new(); spares.len()] } else { spares };
     let mut spares = Spares::new(&*dirs.vfs, spares, spare_number, &options);
@@ -306,19 +308,63 @@ fn of_frames(segments: &Segments, passed: &PassedDamage, header: &SegmentHeader)
 
 fn of_file(damage: &FileDamage) -> Aside {
     let next = match damage.state {
-        FileState::Salvaged => {
-            FramePtr { segment: damage.segment, offset: SEGMENT_HEADER_LEN as u64 }
+        FileState::Salvaged { first_frame } => {
+            FramePtr { segment: damage.segment, offset: first_frame }
         }
         FileState::Unreadable | FileState::Missing => first_frame_of(damage.segment.next()),
     };
     let what = match damage.state {
-        FileState::Salvaged => format!("{}; its frames can be read all the same", damage.what),
+        FileState::Salvaged { first_frame } if is_first(first_frame) => {
+            format!("{}; its frames can be read all the same", damage.what)
+        }
+        FileState::Salvaged { first_frame } => {
+            format!("{}; its frames can be read from {first_frame} on", damage.what)
+        }
         FileState::Unreadable | FileState::Missing => damage.what.clone(),
     };
     let aside = whole_segments(damage.segment, next, &damage.path, what);
     // What cannot be read at all is kept whole, under another name.
-    let until = if damage.state == FileState::Salvaged { SEGMENT_HEADER_LEN as u64 } else { 0 };
+    let until = match damage.state {
+        FileState::Salvaged { first_frame } => first_frame,
+        FileState::Unreadable | FileState::Missing => 0,
+    };
     (aside, Some(until))
+}
+
+/// True for the place of the first frame of a segment, where its image is.
+fn is_first(offset: u64) -> bool {
+    offset == SEGMENT_HEADER_LEN as u64
+}
+
+/// What is damaged as files: the newest segments, if they are gone, and each in `damages`.
+fn files_aside(
+    dirs: &Directories,
+    segments: &Segments,
+    damages: &[FileDamage],
+    apply: &dyn Apply,
+    scan: &Scan,
+    chosen: &Chosen,
+    header: &SegmentHeader,
+) -> Result<Vec<Aside>> {
+    let vfs = &*dirs.vfs;
+    let mut set_aside = Vec::new();
+    if let Some(last) = chosen.missing {
+        let items = match segments.newest() {
+            Some(newest) => (end_of_items(vfs, newest)?, header.first_item),
+            None => apply
+                .missing_before(header, &scan.held_back)?
+                .map_or((header.first_item, header.first_item), |missing| missing.items),
+        };
+        set_aside.push(newest_gone(dirs, segments, last, header, items));
+    }
+    for damage in damages {
+        let mut aside = of_file(damage);
+        if matches!(damage.state, FileState::Salvaged { first_frame } if !is_first(first_frame)) {
+            aside.0.events = lost_with_head(vfs, segments, apply, scan, damage.segment)?;
+        }
+        set_aside.push(aside);
+    }
+    Ok(set_aside)
 }
 
 fn beginning_gone(
@@ -333,6 +379,43 @@ fn beginning_gone(
     (aside, Some(0))
 }
 
+/// The items that may have been lost with the head of a segment, of which the rest was salvaged: frames that the image covers, and that
+/// no scan will look for.
+fn lost_with_head(
+    vfs: &dyn Vfs,
+    segments: &Segments,
+    apply: &dyn Apply,
+    scan: &Scan,
+    segment: SegmentId,
+) -> Result<(EventSeq, EventSeq)> {
+    let Some(header) = segments.get(segment).map(|here| here.header) else {
+        return Ok((EventSeq::default(), EventSeq::default()));
+    };
+    let until = header.first_item;
+    let first = match segments.before(segment) {
+        Some(before) => end_of_items(vfs, before)?,
+        None => {
+            let missing = apply.missing_before(&header, &scan.held_back)?;
+            missing.map_or(until, |missing| missing.items.0)
+        }
+    };
+    Ok((first.min(until), until))
+}
+
+/// The item behind the last one in `segment`.
+fn end_of_items(vfs: &dyn Vfs, segment: &Segment) -> Result<EventSeq> {
+    let mut reader = SegmentReader::open(vfs, segment)?;
+    let (mut offset, mut end) = (SEGMENT_HEADER_LEN as u64, segment.header.first_item);
+    loop {
+        let header = match reader.frame(offset)? {
+            Found::Frame(Frame { header, .. }) | Found::BrokenBody(header) => header,
+            Found::Nothing => return Ok(end),
+        };
+        end = end.max(header.next_item());
+        offset += header.frame_len();
+    }
+}
+
 /// Where a segment that is gone should be.
 fn path_of(dirs: &Directories, id: SegmentId) -> PathBuf {
     let home = dirs.data.get(directory_of(dirs, id)).unwrap_or(&dirs.home);
@@ -344,11 +427,13 @@ fn newest_gone(
     segments: &Segments,
     last: SegmentId,
     header: &SegmentHeader,
+    items: (EventSeq, EventSeq),
 ) -> Aside {
     let first = segments.newest().map_or(last, |newest| newest.header.id.next());
     let what = format!("@J: segment {last} is missing, to which a checkpoint leads");
     let mut aside = whole_segments(first, first_frame_of(header.id), &path_of(dirs, last), what);
     aside.lsns = (Lsn::default(), header.first_lsn);
+    aside.events = (items.0.min(items.1), items.1);
     (aside, Some(0))
 }
 
@@ -406,28 +491,33 @@ fn put_aside(
 
 /// The newest image that its owner can read: checkpoints first, then the heads of segments, then nothing at all. `restore` is
 /// [`Apply::restore`]; `passed_over` learns which ones it could not be, and why; `go_on` says whether a segment that is missing at a
-/// place is known, or may be passed.
+/// place is known, or may be passed; `some_unreadable`, that there are segments beside `segments`, in which nothing can be read.
 ///
 /// # Errors
 /// `NotAChannel` (@F, or another owner's), `Corrupt` (@J), `NewerFormat`, `Io`.
 pub(crate) fn choose_image(
     vfs: &dyn Vfs,
     segments: &Segments,
+    some_unreadable: bool,
     checkpoints: Vec<Candidate>,
     restore: &mut dyn FnMut(Beginning<'_>) -> Result<Lsn>,
     passed_over: &mut dyn FnMut(&ImageSource, Error),
     go_on: &dyn Fn(FramePtr) -> bool,
 ) -> Result<Chosen> {
-    if segments.newest().is_none() && !checkpoints.is_empty() {
+    if segments.newest().is_none() && !some_unreadable && !checkpoints.is_empty() {
         let what = "@F: there are checkpoints but no segments: the data directories are empty. Are their disks mounted?";
         return Err(Error::new(ErrorKind::NotAChannel, what)
             .in_file(checkpoints.first().map_or(std::path::Path::new(""), |(path, _)| path)));
     }
     let newest = segments.newest().map(|newest| newest.header.id);
-    let missing = |image: &LogImage| newest.filter(|newest| image.next_frame.segment > *newest);
+    // The first segment that is missing, if the one to which `image` leads is.
+    let missing = |image: &LogImage| match newest {
+        Some(newest) => Some(newest.next()).filter(|first| image.next_frame.segment >= *first),
+        None => Some(image.next_frame.segment),
+    };
     for (path, image) in &checkpoints {
         if let Ok(image) = image
-            && missing(image).is_some_and(|newest| !go_on(start_of(newest.next())))
+            && missing(image).is_some_and(|first| !go_on(start_of(first)))
         {
             // It is sound, so the segment was there: an older image would open, and lose what lay in it.
             let what = format!(

@@ -16,7 +16,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// A file holds frames of its own segment and of a few donors.
 const SALTS_MAX: usize = 64;
 
-/// The segment `id` in the file at `path`, whose header cannot be read, among the `others`; `None` if no frame in it tells.
+/// The segment `id` in the file at `path`, whose header cannot be read, among the `others`, and the place of the first frame that is left;
+/// `None` if no frame in it tells.
 ///
 /// # Errors
 /// `Io`.
@@ -25,7 +26,7 @@ pub(super) fn salvage(
     path: &Path,
     id: SegmentId,
     others: &Segments,
-) -> Result<Option<Segment>> {
+) -> Result<Option<(Segment, u64)>> {
     let before = others.before(id).map(|segment| segment.header);
     let after = others.after(id).map(|segment| segment.header);
     let lowest = before.map_or(Lsn::new(1), |before| before.first_lsn);
@@ -50,7 +51,7 @@ pub(super) fn salvage(
     };
     let (salt, first_item) = (first.salt, first.first_item);
     let header = SegmentHeader { id, salt, first_lsn, cut_lsn: cut, first_item, epoch };
-    Ok(Some(Segment { path: path.to_path_buf(), header }))
+    Ok(Some((Segment { path: path.to_path_buf(), header }, offset)))
 }
 
 /// The first sound frame header of this segment among those that `belong`: the image at its head; else of the salt that reaches the highest

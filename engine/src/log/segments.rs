@@ -65,8 +65,8 @@ pub(crate) struct FileDamage {
 /// What is left of a damaged segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileState {
-    /// Its header was made again from its frames: all else is there.
-    Salvaged,
+    /// Its header was made again from its frames, the first of which lies here: what lay before is lost.
+    Salvaged { first_frame: u64 },
     /// The file is there, and nothing in it can be read.
     Unreadable,
     /// There is no such file.
@@ -161,9 +161,11 @@ impl Listing {
         broken.sort_unstable_by_key(|(segment, ..)| *segment);
         for (segment, path, error) in broken {
             let salvaged = super::salvage::salvage(vfs, &path, segment, &self.segments)?;
-            let state =
-                if salvaged.is_some() { FileState::Salvaged } else { FileState::Unreadable };
-            if let Some(salvaged) = salvaged.filter(|_| self.segments.get(segment).is_none()) {
+            let state = match &salvaged {
+                Some((_, first_frame)) => FileState::Salvaged { first_frame: *first_frame },
+                None => FileState::Unreadable,
+            };
+            if let Some((salvaged, _)) = salvaged.filter(|_| self.segments.get(segment).is_none()) {
                 self.segments.insert(salvaged);
             }
             self.damages.push(FileDamage { segment, path, what: error.what().to_owned(), state });

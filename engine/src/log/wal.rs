@@ -157,7 +157,7 @@ impl Wal {
         let dirs = Directories::claim(vfs, dir, &[], options.on_damage)?;
         let mut warnings = Vec::new();
         let quarantine =
-            Quarantine::read(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
+            Quarantine::claim(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
         let go_on = options.on_damage == OnDamage::Quarantine;
         let listing = Listing::read(&dirs, &|at| go_on || quarantine.of(at).is_some())?;
         let owner = Arc::new(Released::default());

@@ -27,7 +27,7 @@ pub(crate) fn open(
     let dirs = Directories::claim(vfs, home, &options.data_dirs, options.on_damage)?;
     let mut warnings = Vec::new();
     let quarantine =
-        Quarantine::read(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
+        Quarantine::claim(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
     let go_on = options.on_damage == OnDamage::Quarantine;
     let mut listing = Listing::read(&dirs, &|at| go_on || quarantine.of(at).is_some())?;
     let candidates = read_checkpoints(&*dirs.vfs, std::mem::take(&mut listing.checkpoints));

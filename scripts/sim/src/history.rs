@@ -183,11 +183,13 @@ pub(crate) enum Class {
     Wal,
     /// A channel whose disk is damaged at the end.
     Damage,
+    /// A channel that goes on around the damage.
+    Around,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Queue, Self::Recoveries, Self::EachOperation, Self::Wal, Self::Damage];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Queue, Self::Recoveries, Self::EachOperation, Self::Wal, Self::Damage, Self::Around];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -196,6 +198,7 @@ impl Class {
             Self::EachOperation => "each operation",
             Self::Wal => "bare log",
             Self::Damage => "damage",
+            Self::Around => "damage, gone around",
         }
     }
 }
@@ -210,7 +213,8 @@ pub(crate) struct History {
     /// Directories that join, one at a time.
     pub(crate) spare_dirs: Vec<PathBuf>,
     pub(crate) steps: Vec<Step>,
-    pub(crate) damage: Option<Damage>,
+    /// At the end: one, or several with a life between.
+    pub(crate) damage: Vec<Damage>,
 }
 
 impl History {
@@ -221,16 +225,18 @@ impl History {
             54..70 => Class::Recoveries,
             70..73 => Class::EachOperation,
             73..85 => Class::Wal,
-            _ => Class::Damage,
+            85..93 => Class::Damage,
+            _ => Class::Around,
         };
         let (options, spare_dirs) = options(&mut rng, class);
         let mut maker = Maker { rng, class };
         let steps = maker.steps();
-        let damage = (class == Class::Damage).then(|| Damage {
-            kind: DamageKind::ALL[maker.rng.index(DamageKind::ALL.len())],
-            pick: maker.rng.next(),
-            at: maker.rng.next(),
-        });
+        let damages = match class {
+            Class::Damage => 1,
+            Class::Around => 1 + maker.rng.below(2),
+            _ => 0,
+        };
+        let damage = (0..damages).map(|_| maker.damage()).collect();
         Self { class, disk_seed: maker.rng.next(), options, spare_dirs, steps, damage }
     }
 }
@@ -281,7 +287,7 @@ impl Maker {
     fn steps(&mut self) -> Vec<Step> {
         let count = match self.class {
             Class::EachOperation => 4 + self.rng.index(8),
-            Class::Damage => 6 + self.rng.index(30),
+            Class::Damage | Class::Around => 6 + self.rng.index(30),
             Class::Wal => 10 + self.rng.index(40),
             Class::Queue | Class::Recoveries => 10 + self.rng.index(70),
         };
@@ -289,10 +295,20 @@ impl Maker {
         while steps.len() < count {
             let kind = if self.class == Class::Recoveries { self.rng.below(100) } else { 100 };
             match kind {
-                0..8 => self.make_spares(&mut steps),
-                8..20 => self.torn_group(&mut steps),
+                0..4 => self.make_spares(&mut steps),
+                4..10 => self.torn_group(&mut steps),
+                10..16 => {
+                    self.make_spares(&mut steps);
+                    self.torn_group(&mut steps);
+                }
                 _ => steps.push(self.step()),
             }
+        }
+        if matches!(self.class, Class::Damage | Class::Around) && self.rng.chance(25) {
+            // A checkpoint, and one group behind it, for which nothing vouches.
+            steps.push(Step::Checkpoint { meanwhile: None });
+            let events = self.events();
+            steps.push(Step::Put { events, mark: None, fate: Fate::Commit });
         }
         steps
     }
@@ -317,7 +333,8 @@ impl Maker {
     /// A group of frames of one size whose write ends in a crash, and recoveries that do so too: what one of them wrote over a spare, and
     /// did not name, lies behind what the next one writes over it.
     fn torn_group(&mut self, steps: &mut Vec<Step>) {
-        let len = self.rng.below(60) as u32;
+        let len =
+            if self.rng.chance(50) { self.rng.below(60) } else { 300 + self.rng.below(900) } as u32;
         for _ in 0..2 + self.rng.below(4) {
             steps.push(Step::Put { events: vec![len], mark: None, fate: Fate::Submit });
         }
@@ -325,11 +342,15 @@ impl Maker {
             plan: Plan::Fault(1 + maker.rng.below(12), Fault::Crash),
             end: maker.end(),
         };
+        // Larger than a sector, at times: then a power cut leaves one and takes the other.
         let attempts = (0..1 + self.rng.below(4)).map(|_| attempt(self)).collect();
         let plan = Plan::Fault(1 + self.rng.below(2), Fault::Crash);
         let end = if self.rng.chance(70) { End::Kill } else { End::PowerCut };
         steps.push(Step::Plan { plan, ending: Ending { end, attempts } });
         steps.push(Step::Lead);
+        // One of their size in their place, and what lay behind it would be next.
+        steps.push(Step::Put { events: vec![len], mark: None, fate: Fate::Commit });
+        steps.push(Step::Reopen { leave: Leave::Kill, attempts: Vec::new(), changes: Vec::new() });
     }
 
     fn step(&mut self) -> Step {
@@ -342,7 +363,7 @@ impl Maker {
         match self.rng.below(100) {
             0..82 => self.life_step(),
             82..88 => self.plan(),
-            88..91 if self.class != Class::Damage => {
+            88..91 if !matches!(self.class, Class::Damage | Class::Around) => {
                 Step::Room(self.rng.chance(60).then(|| match self.rng.below(3) {
                     0 => 0,
                     1 => self.rng.below(70_000),
@@ -407,6 +428,14 @@ impl Maker {
             11..16 => Fate::Submit,
             16..18 => Fate::SubmitAndForget,
             _ => Fate::RollBack,
+        }
+    }
+
+    fn damage(&mut self) -> Damage {
+        Damage {
+            kind: DamageKind::ALL[self.rng.index(DamageKind::ALL.len())],
+            pick: self.rng.next(),
+            at: self.rng.next(),
         }
     }
 
@@ -497,9 +526,9 @@ impl fmt::Display for History {
         for (number, step) in (1..).zip(&self.steps) {
             writeln!(f, "  {number:>3}. {step:?}")?;
         }
-        match &self.damage {
-            Some(damage) => writeln!(f, "       then, on the disk: {damage:?}"),
-            None => Ok(()),
+        for damage in &self.damage {
+            writeln!(f, "       then, on the disk: {damage:?}")?;
         }
+        Ok(())
     }
 }

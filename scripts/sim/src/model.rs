@@ -125,6 +125,16 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// All of this is there, whatever comes.
+    pub(crate) fn at(state: Fold) -> Self {
+        Self { base: state.clone(), live: state, ..Self::default() }
+    }
+
+    /// How many acknowledged transactions have no witness.
+    pub(crate) fn without_witness(&self) -> usize {
+        self.since.len() - self.vouched
+    }
+
     pub(crate) fn live(&self) -> &Fold {
         &self.live
     }
@@ -201,7 +211,7 @@ impl Model {
             found.summary(),
             expected.join("\n    ")
         );
-        *self = Self { base: state.clone(), live: state, ..Self::default() };
+        *self = Self::at(state);
         Ok(())
     }
 }

@@ -6,6 +6,8 @@ use fchannel::io::sim::{Place, Tally};
 const NAMED: &[&str] = &["make", "fill", "sync", "rename to", "sync directory of"];
 /// A group of commits, and a sync under `Interval`.
 const WRITTEN: &[&str] = &["write", "sync"];
+/// A new file, and then what is written to it.
+const COPIED: &[&str] = &["make", "rename to", "sync directory of", "write", "sync"];
 /// A spare that is written over, or made.
 const FILLED: &[&str] = &["fill", "sync"];
 const RETIRED: &[&str] = &["rename to"];
@@ -31,6 +33,13 @@ const MUST: &[(&str, &str, &[&str], &str)] = &[
     ("open", "checkpoint", NAMED, "the checkpoint of a recovery"),
     ("open", "checkpoint", REMOVED, "the end of an old checkpoint in a recovery"),
     ("open", "spare", RETIRED, "retention in a recovery"),
+    ("going around", "", &["make directory"], "the first damage"),
+    ("going around", "copy", COPIED, "a copy of damaged bytes"),
+    ("going around", "record", NAMED, "a record of a damage"),
+    ("going around", "seg", NAMED, "the segment behind a damage"),
+    ("going around", "seg", WRITTEN, "a gap frame, and takes behind it"),
+    ("going around", "checkpoint", NAMED, "the checkpoint behind a damage"),
+    ("going around", "spare", RETIRED, "retention behind a damage"),
     ("life of a bare log", "seg", WRITTEN, "an append"),
     ("life of a bare log", "seg", NAMED, "a rotation of a bare log"),
     ("life of a bare log", "spare", RETIRED, "a release"),

@@ -1,5 +1,6 @@
 //! A channel on a simulated disk, driven through a history and held against the model.
 
+mod around;
 mod disk;
 mod life;
 mod open;
@@ -10,7 +11,8 @@ use crate::{
     seen::Seen,
 };
 use fchannel::{
-    Channel, CommitError, Committed, ErrorKind, Options, TakeTransaction, Ticket, io::sim::SimVfs,
+    Channel, CommitError, Committed, ErrorKind, Options, Quarantined, TakeTransaction, Ticket,
+    io::sim::SimVfs,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -46,8 +48,12 @@ pub(crate) struct Queue<'a> {
     pub(super) homes: BTreeMap<u64, u64>,
     /// The newest segment before this step.
     pub(super) newest_segment: u64,
+    /// It is a reserve.
+    pub(super) in_reserve: bool,
     /// The last writes to the disk are those of the model: nothing was opened since.
     pub(super) current: bool,
+    /// The damage that was set aside, and is not settled.
+    pub(super) known: Vec<Quarantined>,
     pub(super) seen: &'a mut Seen,
 }
 
@@ -62,6 +68,8 @@ pub(super) struct Life {
     pub(super) last_lsn: u64,
     /// Each directory had a reserve, and the disk was never full since.
     pub(super) reserve: bool,
+    /// Each directory had both its reserves, once.
+    pub(super) both_reserves: bool,
 }
 
 /// A transaction that is submitted and not answered.
@@ -95,7 +103,9 @@ impl<'a> Queue<'a> {
             checkpoint_file: None,
             homes: BTreeMap::new(),
             newest_segment: 0,
+            in_reserve: false,
             current: false,
+            known: Vec::new(),
             seen,
         }
     }
@@ -114,11 +124,16 @@ impl<'a> Queue<'a> {
         self.come_to_life()?;
         for step in &self.history.steps {
             self.disk.note(|| format!("  {step:?}"));
-            self.newest_segment = self.newest_segment();
+            self.before_step();
             self.step(step)?;
             self.after_step()?;
         }
         self.finish()
+    }
+
+    fn before_step(&mut self) {
+        self.newest_segment = self.newest_segment();
+        self.in_reserve = self.disk.has_capacity() && self.goes_on_in_a_reserve();
     }
 
     fn after_step(&mut self) -> Check {
@@ -207,6 +222,10 @@ impl<'a> Queue<'a> {
             life.last_lsn = committed.lsn.get();
         }
         if let Effect::Put { events, .. } = effect {
+            let in_reserve = self.in_reserve
+                && self.newest_segment == self.newest_segment()
+                && self.goes_on_in_a_reserve();
+            ensure!(!in_reserve, "a put was written in the reserve of those who drain a full disk");
             ensure!(
                 committed.events as usize == events.len(),
                 "{} events put, {} acknowledged",
@@ -279,6 +298,9 @@ impl<'a> Queue<'a> {
         self.ending = None;
         if self.history.class == Class::Damage {
             return self.damage();
+        }
+        if self.history.class == Class::Around {
+            return self.go_around();
         }
         self.make_room();
         self.errors = false;

@@ -446,13 +446,9 @@ pub(crate) const PLANTS: &[Plant] = &[
         )],
     ),
     plant(
-        "drain-with-the-last-reserve",
-        "a full disk: takes go on in the first reserve, and the last one is for an open",
-        &[edit(
-            "log/segments.rs",
-            "        Blocks::Reserve | Blocks::OrReserve => 1,",
-            "        Blocks::Reserve | Blocks::OrReserve => 0,",
-        )],
+        "open-without-the-last-reserve",
+        "a full disk: the last reserve is for an open, which needs a segment too",
+        &[edit("log/segments.rs", "        Blocks::OrLast => 0,", "        Blocks::OrLast => 2,")],
     ),
     plant(
         "put-into-the-reserve",
@@ -479,15 +475,6 @@ pub(crate) const PLANTS: &[Plant] = &[
             "log/writer.rs",
             "        self.begin_epoch();\n        let blocks",
             "        self.begin_epoch();\n        flight.refuse(error, |request| request.refusable);\n        let blocks",
-        )],
-    ),
-    plant(
-        "write-again-in-the-full-segment",
-        "a full disk: a group for which there was no room goes to a new segment",
-        &[edit(
-            "log/writer.rs",
-            "                self.leave_full_segment(log, flight, &error)?;",
-            "                flight.refuse(&error, |request| request.refusable);",
         )],
     ),
     plant(
@@ -520,6 +507,15 @@ pub(crate) const PLANTS: &[Plant] = &[
             "log/mod.rs",
             "        let damage = self.quarantine.lock().add(vfs, damage, until)?;",
             "        let _ = until;",
+        )],
+    ),
+    plant(
+        "list-the-quarantine-without-a-sync",
+        "quarantine, N1: its directory is synced before an open builds on a record; else the record may vanish",
+        &[edit(
+            "log/quarantine.rs",
+            "        match vfs.sync_dir(&dir) {",
+            "        match Ok::<_, io::Error>(()) {",
         )],
     ),
     plant(

@@ -151,13 +151,18 @@ fn no_space() -> io::Error {
     io::Error::from_raw_os_error(28)
 }
 
-/// `seg` for `seg-3.tmp`; nothing for a directory.
+/// `seg` for `seg-3.tmp`; in the quarantine `record` or `copy`; nothing for a directory.
 fn stem(step: &str, path: &Path) -> String {
     if step == "make directory" {
         return String::new();
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    name.split(['-', '.']).next().unwrap_or_default().to_owned()
+    let stem = name.split(['-', '.']).next().unwrap_or_default();
+    match stem.parse::<u64>() {
+        Ok(_) if name.contains(".bytes") => "copy".to_owned(),
+        Ok(_) => "record".to_owned(),
+        Err(_) => stem.to_owned(),
+    }
 }
 
 fn allocated(bytes: &[u8]) -> u64 {
@@ -433,6 +438,9 @@ impl World {
 
     /// `what` says for whose sake the directory is synced.
     pub(super) fn sync_dir(&mut self, dir: &Path, what: &Path) -> io::Result<()> {
+        if what == Path::new("all") && !self.dirs.contains(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let outcome = self.operation("sync directory of", what)?;
         if outcome.done() {
             self.entries.sync(dir);

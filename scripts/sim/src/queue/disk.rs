@@ -6,7 +6,10 @@ use crate::{
     model::{Check, Event, Floor, ensure},
 };
 use fchannel::{ErrorKind, TakeLimit, Verdict, io::sim::Trouble};
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 fn is(path: &Path, kind: &str) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind))
@@ -23,7 +26,7 @@ impl Queue<'_> {
             .disk
             .paths()
             .into_iter()
-            .filter(|path| is(path, kind) && !is_temporary(path))
+            .filter(|path| is(path, kind) && !is_temporary(path) && !is_set_aside(path))
             .collect();
         files.sort_by_key(|path| number(path));
         files
@@ -41,9 +44,19 @@ impl Queue<'_> {
         }
     }
 
-    pub(super) fn every_directory_has_a_spare(&self) -> bool {
-        let spares = self.files("spare-");
-        self.data_dirs().iter().all(|dir| spares.iter().any(|spare| spare.parent() == Some(dir)))
+    pub(super) fn every_directory_has_spares(&self, count: usize) -> bool {
+        self.data_dirs().iter().all(|dir| self.spares_in(dir) >= count)
+    }
+
+    fn spares_in(&self, dir: &Path) -> usize {
+        self.files("spare-").iter().filter(|spare| spare.parent() == Some(dir)).count()
+    }
+
+    /// Where puts go there is a reserve missing, though there were all: it is in use.
+    pub(super) fn goes_on_in_a_reserve(&self) -> bool {
+        let both = self.life.as_ref().is_some_and(|life| life.both_reserves) && !self.errors;
+        let newest = self.segment_files().pop();
+        both && newest.is_some_and(|path| path.parent().is_some_and(|dir| self.spares_in(dir) < 2))
     }
 
     /// What a full disk needs to be opened: a spare in each directory that takes the head of a segment and what is written anew.
@@ -77,7 +90,7 @@ impl Queue<'_> {
         );
         ensure!(stats.capacity == life.capacity, "the capacity is {}", stats.capacity);
         ensure!(
-            !life.reserve || self.errors || self.every_directory_has_a_spare(),
+            !life.reserve || self.errors || self.every_directory_has_spares(1),
             "the reserve is gone, though the disk was not full"
         );
         Ok(())
@@ -194,7 +207,7 @@ impl Queue<'_> {
 
     /// One thing on the disk changes while nobody uses it. It is refused, or told by who reads it, or all is there.
     pub(super) fn damage(&mut self) -> Check {
-        let Some(damage) = self.history.damage else { return Ok(()) };
+        let Some(damage) = self.history.damage.first().copied() else { return Ok(()) };
         self.disk.set_full(false);
         let ended_well = damage.at.is_multiple_of(3) && self.life.is_some() && !self.errors;
         match damage.at % 3 {
@@ -239,11 +252,11 @@ impl Queue<'_> {
         }
     }
 
-    fn count(&mut self, kind: &str, outcome: &str) {
+    pub(super) fn count(&mut self, kind: &str, outcome: &str) {
         *self.seen.damages.entry(format!("{kind}: {outcome}")).or_default() += 1;
     }
 
-    fn snapshot(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    pub(super) fn snapshot(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {
         let files = self.disk.paths().into_iter();
         files.map(|path| (path.clone(), self.disk.content(&path))).collect()
     }
@@ -289,14 +302,14 @@ impl Queue<'_> {
     }
 
     /// Does the damage; answers what must come of it, `None` if there was nothing to damage.
-    fn hurt(&mut self, damage: Damage, closed: bool) -> Option<Must> {
+    pub(super) fn hurt(&mut self, damage: Damage, closed: bool) -> Option<Must> {
         let Damage { kind, pick, at } = Damage { at: damage.at / 3, ..damage };
         let any = |files: &[PathBuf]| {
             (pick as usize).checked_rem(files.len()).and_then(|at| files.get(at).cloned())
         };
         let is_newest =
             |path: &Path| self.segment_files().last().is_some_and(|newest| newest == path);
-        let all_there = Must { outcome: Outcome::Any, floor: Floor::Acknowledged };
+        let all_there = || Must { outcome: Outcome::Any, floor: Floor::Acknowledged, hit: None };
         match kind {
             DamageKind::FlipInSegment | DamageKind::BlockOfSegment => {
                 let path = any(&self.segment_files())?;
@@ -319,40 +332,45 @@ impl Queue<'_> {
                 } else {
                     self.disk.lose_block(&path, offset, size.min(len - offset));
                 }
-                Some(Must { floor, ..all_there })
+                // Where the log may end early, it ends with all that follows.
+                let end = if floor == Floor::Acknowledged { offset + size } else { u64::MAX };
+                Some(Must { floor, hit: Hit::of(&path, offset..end), ..all_there() })
             }
             DamageKind::FlipInNewestCheckpoint => {
                 let path = self.newest_checkpoint()?;
                 self.disk.flip(&path, at % (8 * self.disk.len(&path)?));
-                Some(Must { outcome: Outcome::Opens, ..all_there })
+                Some(Must { outcome: Outcome::Opens, ..all_there() })
             }
             DamageKind::RemoveNewestCheckpoint => {
                 self.disk.delete(&self.newest_checkpoint()?);
-                Some(Must { outcome: Outcome::Opens, ..all_there })
+                Some(Must { outcome: Outcome::Opens, ..all_there() })
             }
             DamageKind::FlipInManifest => {
                 let path = any(&self.files("manifest"))?;
                 self.disk.flip(&path, at % (8 * self.disk.len(&path)?));
-                Some(Must { outcome: Outcome::Refused, ..all_there })
+                Some(Must { outcome: Outcome::Refused, ..all_there() })
             }
             DamageKind::RemoveManifest => {
                 self.disk.delete(&any(&self.files("manifest"))?);
-                Some(all_there)
+                Some(all_there())
             }
             DamageKind::FlipInSpare => {
                 let path = any(&self.files("spare-"))?;
                 self.disk.flip(&path, at % (8 * self.disk.len(&path)?));
-                Some(Must { outcome: Outcome::Opens, ..all_there })
+                Some(Must { outcome: Outcome::Opens, ..all_there() })
             }
             DamageKind::CutSegment | DamageKind::RemoveSegment => {
                 let path = any(&self.segment_files())?;
                 let floor = if is_newest(&path) { Floor::Checkpoint } else { Floor::Acknowledged };
-                if kind == DamageKind::CutSegment {
-                    self.disk.cut(&path, at % self.disk.len(&path)?);
+                let len = if kind == DamageKind::CutSegment {
+                    let len = at % self.disk.len(&path)?;
+                    self.disk.cut(&path, len);
+                    len
                 } else {
                     self.disk.delete(&path);
-                }
-                Some(Must { floor, ..all_there })
+                    0
+                };
+                Some(Must { floor, hit: Hit::of(&path, len..u64::MAX), ..all_there() })
             }
             DamageKind::DirectoryAbsent => {
                 let dirs = self.data_dirs();
@@ -360,20 +378,29 @@ impl Queue<'_> {
                     return None;
                 }
                 self.disk.unmount(&any(&dirs)?);
-                Some(Must { outcome: Outcome::Refused, ..all_there })
+                Some(Must { outcome: Outcome::Refused, ..all_there() })
             }
         }
     }
 }
 
 /// What must come of damage.
-struct Must {
-    outcome: Outcome,
-    floor: Floor,
+pub(super) struct Must {
+    pub(super) outcome: Outcome,
+    pub(super) floor: Floor,
+    /// The part of a segment that is not what it was.
+    pub(super) hit: Option<Hit>,
+}
+
+/// Bytes of a segment.
+#[derive(Clone)]
+pub(super) struct Hit {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Range<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// It is refused.
     Refused,
     /// It opens.
@@ -384,4 +411,9 @@ enum Outcome {
 
 fn is_temporary(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "tmp")
+}
+
+/// A file that could not be read at all, under the name that it got.
+fn is_set_aside(path: &Path) -> bool {
+    path.to_string_lossy().contains(".damage-")
 }

@@ -69,6 +69,9 @@ fn put_of(channel: &Channel, events: &[Event], mark: Option<(u8, u64)>) -> Check
     Ok(put)
 }
 
+/// An idle log vouches for its last group after so long.
+const IDLE_MS: u64 = 50;
+
 impl Pending {
     pub(super) fn answer(&mut self) -> Option<Answer> {
         match poll(Pin::new(self.ticket.as_mut()?), Waker::noop()) {
@@ -190,7 +193,15 @@ impl Queue<'_> {
         // It says not whether it made a checkpoint: what that covers counts as not covered, which asks for less.
         self.allowed("a tick", answer)?;
         if well && !self.disk.has_capacity() && !self.errors {
-            self.life()?.reserve = true;
+            self.look_at_disk()?;
+            let without = self.model.without_witness();
+            ensure!(
+                ms < IDLE_MS || without == 0,
+                "the log was idle for {ms} ms, and nothing vouches for its last {without} transactions"
+            );
+            let both = self.every_directory_has_spares(2);
+            let life = self.life()?;
+            (life.reserve, life.both_reserves) = (true, both);
             self.short = false;
         }
         Ok(())

@@ -222,6 +222,7 @@ impl Queue<'_> {
             pending: VecDeque::new(),
             leased: BTreeSet::new(),
             reserve: false,
+            both_reserves: false,
         });
         self.compare_stats()?;
         let checkpoint =
@@ -231,6 +232,13 @@ impl Queue<'_> {
 
     fn check_report(&mut self, report: &RecoveryReport) -> Check {
         ensure!(!(report.new && self.opened_before), "a log that was there is reported as new");
+        ensure!(report.damages.is_empty(), "damage where there is none: {:?}", report.damages);
+        ensure!(
+            report.quarantined == self.known,
+            "it tells of {:?}, and {:?} is set aside",
+            report.quarantined,
+            self.known
+        );
         let excuse = self.errors || self.disk.has_capacity();
         ensure!(
             report.images_passed_over.is_empty() || excuse,
