@@ -539,3 +539,35 @@ fn takes_wait_for_room_when_the_reserve_is_used_up() {
     channel.close().unwrap();
     place.assert_sound();
 }
+
+/// A taker met damage on a full disk, and each time there was no room for its record: nobody could take any more, so nothing was given
+/// back, and the disk stayed full. Now the damage is kept in mind, and recorded when there is room, before its segment goes.
+#[test]
+fn damage_on_a_full_disk_holds_no_taker_up() {
+    let place = Place::new(7);
+    let channel = place.open().unwrap();
+    place.tick(&channel);
+    for event in texts("event ", 5) {
+        channel.put(event.as_bytes()).unwrap();
+    }
+    channel.close().unwrap();
+    let path = Path::new(DIR).join("seg-1");
+    let event = "event 2";
+    let bytes = place.world.content(&path).unwrap();
+    let at = bytes.windows(event.len()).position(|bytes| bytes == event.as_bytes()).unwrap();
+    place.world.flip(&path, 8 * at as u64);
+    let channel = place.open().unwrap();
+    place.tick(&channel);
+    place.disk.leave_nothing();
+    let take = channel.begin_take(TakeLimit::events(4)).unwrap();
+    assert_eq!(take.records().len(), 4);
+    let told = channel.quarantined();
+    assert_eq!(told.iter().map(|damage| damage.id).collect::<Vec<_>>(), [0]);
+    drop(take);
+    place.disk.leave_all();
+    place.tick(&channel);
+    let told = channel.quarantined();
+    assert_eq!(told.iter().map(|damage| damage.id).collect::<Vec<_>>(), [1]);
+    assert!(told[0].bytes > 0, "its bytes were still there");
+    assert_eq!(drain(&channel).len(), 4);
+}

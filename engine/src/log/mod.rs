@@ -361,6 +361,7 @@ impl Log {
     /// Poisons the log: a directory whose sync failed may show anything after a crash.
     pub(crate) fn retain_from(&self, keep: SegmentId) -> Result<u64> {
         let _one_at_a_time = self.retention.lock();
+        self.record_the_rest();
         let mut removed = 0;
         loop {
             let oldest = {
@@ -403,6 +404,7 @@ impl Log {
     /// # Errors
     /// `Io`.
     pub(crate) fn make_reserves(&self) -> Result<()> {
+        self.record_the_rest();
         for dir in 0..self.dirs.data.len() {
             while self.make_reserve(dir)? {}
         }
@@ -506,7 +508,7 @@ impl Log {
     /// Sets aside the damaged frame at `ptr`, which held events from `first` on, if any that matters.
     ///
     /// # Errors
-    /// `DiskFull`, `Io`: then the damage stays in the way.
+    /// `Io`: then the damage stays in the way.
     pub(crate) fn set_frame_aside(
         &self,
         ptr: FramePtr,
@@ -609,7 +611,7 @@ impl Log {
             what: error.what().to_owned(),
             bytes: 0,
         };
-        let damage = self.quarantine.lock().add(vfs, damage, until)?;
+        let damage = self.quarantine.lock().add_or_remember(vfs, damage, until)?;
         crate::trace::error!(
             quarantine = damage.id,
             place = tracing_display(&damage.at),
@@ -623,7 +625,15 @@ impl Log {
 
     /// All damage that was set aside and is not settled.
     pub(crate) fn quarantined(&self) -> Vec<Quarantined> {
-        self.quarantine.lock().records().to_vec()
+        let quarantine = self.quarantine.lock();
+        quarantine.records().iter().chain(quarantine.unrecorded()).cloned().collect()
+    }
+
+    /// Records damage for which the disk had no room. Not being able to is no reason to stop anything.
+    fn record_the_rest(&self) {
+        if let Err(error) = self.quarantine.lock().record_the_rest(&*self.dirs.vfs) {
+            crate::trace::error!(error = tracing_display(&error), "a damage cannot be recorded");
+        }
     }
 
     /// Settles damage `id`.

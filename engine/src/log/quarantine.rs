@@ -26,7 +26,7 @@ const RAW_BYTES_MAX: u64 = 4 << 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quarantined {
-    /// Its number in this channel, counted from 1.
+    /// Its number in this channel, counted from 1; 0 as long as the disk has no room for its record.
     pub id: u64,
     /// When it was found, in milliseconds since 1970.
     pub found_ms: u64,
@@ -128,6 +128,8 @@ pub(crate) struct Quarantine {
     /// What an operator has settled: nobody is told of it any more, and the damage still is no news to who reads on behind it.
     settled: Vec<Quarantined>,
     highest: u64,
+    /// Damage for whose record there was no room, and where its bytes end. It is known all the same: a full disk must drain.
+    unrecorded: Vec<(Quarantined, Option<u64>)>,
     /// What a crash left of making a record or a copy.
     half_made: Vec<PathBuf>,
 }
@@ -204,7 +206,47 @@ impl Quarantine {
 
     /// The record of the damage at `at`, if there is one, settled or not.
     pub(crate) fn of(&self, at: FramePtr) -> Option<&Quarantined> {
-        self.records.iter().chain(&self.settled).find(|record| record.at == at)
+        let unrecorded = self.unrecorded.iter().map(|(damage, _)| damage);
+        self.records.iter().chain(&self.settled).chain(unrecorded).find(|record| record.at == at)
+    }
+
+    /// Damage for whose record there was no room.
+    pub(crate) fn unrecorded(&self) -> impl Iterator<Item = &Quarantined> {
+        self.unrecorded.iter().map(|(damage, _)| damage)
+    }
+
+    /// As [`add`](Self::add); but where the disk has no room for that, the damage is kept in mind, and `id` stays 0.
+    ///
+    /// # Errors
+    /// `Io`: what is damaged stays where it lies.
+    pub(crate) fn add_or_remember(
+        &mut self,
+        vfs: &dyn Vfs,
+        damage: Quarantined,
+        until: Option<u64>,
+    ) -> Result<Quarantined> {
+        match self.add(vfs, damage.clone(), until) {
+            Err(error) if error.kind() == &ErrorKind::DiskFull => {
+                self.unrecorded.push((damage.clone(), until));
+                Ok(damage)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Records what there was no room for, as far as there is some now. Asked before segments go, and with them the bytes.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(crate) fn record_the_rest(&mut self, vfs: &dyn Vfs) -> Result<()> {
+        let mut failed = Ok(());
+        for (damage, until) in std::mem::take(&mut self.unrecorded) {
+            if let Err(error) = self.add_or_remember(vfs, damage.clone(), until) {
+                self.unrecorded.push((damage, until));
+                failed = Err(error);
+            }
+        }
+        failed
     }
 
     /// Settles damage `id` by one rename, durable on return. One that is settled already changes nothing.

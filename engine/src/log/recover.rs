@@ -470,9 +470,17 @@ fn put_aside(
     for (mut damage, until) in found {
         let known = quarantine.of(damage.at).is_some();
         damage.found_ms = vfs.wall_ms();
-        match quarantine.add(vfs, damage.clone(), until) {
-            Ok(damage) if !known => new.push(damage),
-            Ok(_) => {}
+        match quarantine.add_or_remember(vfs, damage.clone(), until) {
+            Ok(_) if known => {}
+            Ok(damage) => {
+                if damage.id == 0 {
+                    warnings.push(format!(
+                        "the disk has no room for a record of the damage at {}",
+                        damage.at
+                    ));
+                }
+                new.push(damage);
+            }
             Err(error) => {
                 warnings.push(format!("damage at {} could not be set aside: {error}", damage.at));
                 new.push(damage);
