@@ -584,3 +584,18 @@ fn a_wake_up_is_not_lost_to_one_who_is_just_giving_up() {
         end.store(true, SeqCst);
     });
 }
+
+/// Somebody's file had the name of the highest segment that there can be. The open made the next one behind it, under a name that no open
+/// reads: the channel lost its log.
+#[test]
+fn a_file_with_the_highest_number_of_all_refuses_the_open() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || Channel::open(root.path(), Options::default());
+    open().unwrap().put(b"event").unwrap();
+    let stranger = root.path().join(format!("seg-{}", (1u64 << 63) - 1));
+    fs::write(&stranger, b"no segment").unwrap();
+    let refused = open().unwrap_err();
+    assert_eq!((refused.kind(), refused.file()), (&ErrorKind::Corrupt, Some(stranger.as_path())));
+    fs::remove_file(&stranger).unwrap();
+    assert_eq!(open().unwrap().stats().events, 1);
+}

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     format::{FrameHeader, Kind, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
-    ids::{EventSeq, FramePtr, Lsn, SegmentId},
+    ids::{BEYOND_ANY_LOG, EventSeq, FramePtr, Lsn, SegmentId},
     io::Vfs,
     options::{LogOptions, OnDamage, Purpose},
 };
@@ -148,7 +148,7 @@ pub(crate) fn open(
         damages.iter().filter(|damage| !matches!(damage.state, FileState::Salvaged { .. }));
     let highest_name = unreadable.map(|damage| damage.segment).chain(chosen.missing).max();
     let may_replace = options.purpose == Purpose::Use;
-    let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace);
+    let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace)?;
     set_aside.extend(files_aside(&dirs, &segments, &damages, &*apply, &scan, &chosen, &header)?);
     set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
     let mut warnings = dirs.warnings.clone();
@@ -647,6 +647,9 @@ fn start_behind(
 
 /// The header of the segment that recovery makes. If nothing in the newest segment was vouched for, the new one takes its place:
 /// otherwise each crash would leave a segment behind.
+///
+/// # Errors
+/// `Corrupt` if no number is left for it.
 fn next_header(
     dirs: &Directories,
     segments: &Segments,
@@ -654,7 +657,7 @@ fn next_header(
     first_item: EventSeq,
     highest_name: Option<SegmentId>,
     may_replace: bool,
-) -> SegmentHeader {
+) -> Result<SegmentHeader> {
     let first_lsn = scan.vouched.next();
     // The name can be taken over only where it is: since the last open a directory may have joined.
     let in_place = |newest: &Segment| {
@@ -671,15 +674,13 @@ fn next_header(
         Some(newest) => newest.header.id.next(),
         None => highest_name.unwrap_or_default().next(),
     };
-    let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).saturating_add(1);
-    SegmentHeader {
-        id,
-        salt: dirs.vfs.random(),
-        first_lsn,
-        cut_lsn: scan.vouched,
-        first_item,
-        epoch,
+    if id.get() >= BEYOND_ANY_LOG {
+        let what = "@J: the number of this segment is the highest there is, and no log of ours came so far: move the file elsewhere";
+        return Err(Error::corrupt(what).in_file(&path_of(dirs, highest_name.unwrap_or_default())));
     }
+    let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).saturating_add(1);
+    let (salt, cut_lsn) = (dirs.vfs.random(), scan.vouched);
+    Ok(SegmentHeader { id, salt, first_lsn, cut_lsn, first_item, epoch })
 }
 
 /// The head of the new segment, and the frames in it that were held back, at their new places.
