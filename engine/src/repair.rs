@@ -273,9 +273,10 @@ pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
         let what = "this segment has come since the repair: there is no way back";
         return Err(Error::corrupt(what).in_file(newer));
     }
-    // The segment goes first: without it the log is again what it was, whatever becomes of the rest.
+    // The segment goes behind the records: a damage that has one is known, and what is known keeps no agent from opening. Without it
+    // the damage is news again, whatever becomes of the rest.
     let mut made: Vec<&Made> = undo.made.iter().collect();
-    made.sort_by_key(|made| (number(&made.path).is_none(), made.content.is_none(), &made.path));
+    made.sort_by_key(|made| (made.content.is_none(), number(&made.path).is_some(), &made.path));
     for made in made {
         // A note that somebody laid into the quarantine stays, and its directory with it.
         if made.content.is_none() && vfs.list(&made.path).is_ok_and(|names| !names.is_empty()) {
@@ -341,11 +342,13 @@ fn files(vfs: &dyn Vfs, home: &Path, data: &[PathBuf]) -> Result<BTreeMap<PathBu
             files.entry(dir.join(name)).or_insert(false);
         }
     }
-    if let Some(is_dir) = files.get_mut(&quarantine) {
-        *is_dir = true;
-        for name in list(&quarantine)? {
-            files.insert(quarantine.join(name), false);
+    match vfs.list(&quarantine) {
+        Ok(names) => {
+            files.extend(names.into_iter().map(|name| (quarantine.join(name), false)));
+            files.insert(quarantine, true);
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("cannot list the directory", &quarantine, error)),
     }
     Ok(files)
 }

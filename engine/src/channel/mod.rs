@@ -520,8 +520,8 @@ fn lost_events(log: &Log, queue: &Queue, report: &RecoveryReport) -> Vec<TakenRa
     if let Some((oldest, place)) = log.oldest_item() {
         add((queue.with_state(State::head), oldest), place);
     }
-    for damage in &report.damages {
-        add(damage.events, damage.next.unwrap_or(damage.at));
+    for (events, goes_on) in &report.passed {
+        add(*events, *goes_on);
     }
     lost
 }

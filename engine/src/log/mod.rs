@@ -581,6 +581,15 @@ impl Log {
         self.quarantine.lock().records().to_vec()
     }
 
+    /// The end of the events, `seq` among them, that a damage held which was set aside, settled or not. `None` if there is none.
+    pub(crate) fn set_aside_until(&self, seq: EventSeq) -> Option<EventSeq> {
+        let quarantine = self.quarantine.lock();
+        let all = quarantine.records().iter().chain(quarantine.settled());
+        all.filter(|damage| damage.events.0 <= seq)
+            .map(|damage| damage.events.1)
+            .find(|end| seq < *end)
+    }
+
     /// Settles damage `id`.
     ///
     /// # Errors

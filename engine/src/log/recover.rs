@@ -61,6 +61,9 @@ pub struct RecoveryReport {
     pub warnings: Vec<String>,
     /// How long it took.
     pub took: Duration,
+    /// The items in all damage that was gone around, known or new, and where the log goes on behind each: who set one aside before may
+    /// have died before the log said that they are lost.
+    pub(crate) passed: Vec<((EventSeq, EventSeq), FramePtr)>,
 }
 
 /// Where recovered state came from.
@@ -153,6 +156,9 @@ pub(crate) fn open(
         .extend(chosen.missing.iter().map(|last| newest_gone(&dirs, &segments, *last, &header)));
     set_aside.extend(damages.iter().map(of_file));
     set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
+    let passed =
+        set_aside.iter().map(|(damage, _)| (damage.events, damage.next.unwrap_or(damage.at)));
+    let passed = passed.collect();
     let mut warnings = dirs.warnings.clone();
     let damages_found = put_aside(&dirs, &mut quarantine, set_aside, damages, &mut warnings);
     let repair = options.purpose == Purpose::Repair;
@@ -186,6 +192,7 @@ pub(crate) fn open(
         quarantined: quarantine.records().to_vec(),
         warnings,
         took: dirs.vfs.monotonic().saturating_sub(started),
+        passed,
     };
     let head_len = head.len() as u64;
     let file_len = file
