@@ -9,7 +9,11 @@ use fchannel::{
     io::sim::{Fault, SimVfs},
     repair,
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 const HOME: &str = "/disk";
 
@@ -51,6 +55,13 @@ fn damaged(below_a_checkpoint: bool) -> SimVfs {
     world
 }
 
+/// The damage above the newest checkpoint, that below it, and that with a damaged manifest.
+fn worlds() -> [SimVfs; 3] {
+    let manifest = damaged(false);
+    manifest.flip(&Path::new(HOME).join("manifest"), 99);
+    [damaged(false), damaged(true), manifest]
+}
+
 /// Changes a bit of `text` in the one segment that holds it.
 fn flip(world: &SimVfs, text: &[u8]) {
     let found = world.paths().into_iter().find_map(|path| {
@@ -60,6 +71,10 @@ fn flip(world: &SimVfs, text: &[u8]) {
     });
     let (path, at) = found.unwrap();
     world.flip(&path, at as u64 * 8);
+}
+
+fn contents(world: &SimVfs) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    world.paths().into_iter().map(|path| (path.clone(), world.content(&path))).collect()
 }
 
 /// Does `work` on copies of `world` that die at its first operation, its second, and so on; answers what is left of each.
@@ -118,8 +133,8 @@ fn nobody_is_held_up(worlds: &[SimVfs], what: &str) {
 
 #[test]
 fn a_repair_that_dies_anywhere_holds_nobody_up() {
-    for below_a_checkpoint in [false, true] {
-        let dead = dying(&damaged(below_a_checkpoint), |world| drop(repair_in(world)));
+    for whole in worlds() {
+        let dead = dying(&whole, |world| drop(repair_in(world)));
         nobody_is_held_up(&dead, "repair");
         // Nor does one that is begun again, wherever the first one ended.
         for world in &dead {
@@ -134,16 +149,15 @@ fn a_repair_that_dies_anywhere_holds_nobody_up() {
 
 #[test]
 fn an_undo_that_dies_anywhere_holds_nobody_up_and_can_be_done_again() {
-    for below_a_checkpoint in [false, true] {
-        let whole = damaged(below_a_checkpoint);
-        let before = whole.paths();
+    for whole in worlds() {
+        let before = contents(&whole);
         let undo = repair_in(&whole).unwrap().undo;
         let undone = |world: &SimVfs| repair::undo_on(Arc::new(world.clone()), &undo);
         let dead = dying(&whole, |world| drop(undone(world)));
         nobody_is_held_up(&dead, "undo");
         for world in &dead {
             undone(world).unwrap();
-            assert_eq!(world.paths(), before);
+            assert_eq!(contents(world), before, "to the byte");
         }
     }
 }

@@ -191,6 +191,16 @@ impl Inspector {
         (&self.places.home, &self.places.data)
     }
 
+    /// As [`directories`](Self::directories), for who means to change what lies in them.
+    ///
+    /// # Errors
+    /// `NotAChannel` if one is absent, or some were moved or copied and others are found at their old places only: those may be the
+    /// original's.
+    pub fn directories_to_change(&self) -> Result<(&Path, &[PathBuf])> {
+        self.places.whole()?;
+        Ok(self.directories())
+    }
+
     /// The damage that was set aside and is not settled, oldest first.
     #[must_use]
     pub fn quarantined(&self) -> &[Quarantined] {

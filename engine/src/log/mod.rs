@@ -23,7 +23,7 @@ pub use recover::{ImageSource, RecoveryReport};
 pub use verdict::{Consequence, VERDICTS, Verdict, VerdictRow};
 pub use wal::{Wal, WalRecord};
 
-pub(crate) use dirs::{Directories, read_manifest, refuse_flume};
+pub(crate) use dirs::{Directories, is_absent, read_manifest, refuse_flume};
 use group::Chores;
 pub(crate) use group::{Hold, Request, Slot};
 pub(crate) use quarantine::Quarantine;

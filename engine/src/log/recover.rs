@@ -156,13 +156,10 @@ pub(crate) fn open(
         .extend(chosen.missing.iter().map(|last| newest_gone(&dirs, &segments, *last, &header)));
     set_aside.extend(damages.iter().map(of_file));
     set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
-    let passed =
-        set_aside.iter().map(|(damage, _)| (damage.events, damage.next.unwrap_or(damage.at)));
-    let passed = passed.collect();
+    let passed = set_aside.iter().map(passed_by).collect();
     let mut warnings = dirs.warnings.clone();
     let damages_found = put_aside(&dirs, &mut quarantine, set_aside, damages, &mut warnings);
-    let repair = options.purpose == Purpose::Repair;
-    for path in temporary.into_iter().filter(|_| !repair) {
+    for path in temporary.into_iter().filter(|_| options.purpose != Purpose::Repair) {
         dirs.vfs.remove(&path).map_err(|error| {
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
@@ -278,6 +275,11 @@ impl Visit for Recovering<'_> {
 
 /// What is set aside, and where the damaged bytes end in its file.
 type Aside = (Quarantined, Option<u64>);
+
+/// The items in it, and where the log goes on.
+fn passed_by((damage, _): &Aside) -> ((EventSeq, EventSeq), FramePtr) {
+    (damage.events, damage.next.unwrap_or(damage.at))
+}
 
 fn of_frames(segments: &Segments, passed: &PassedDamage, header: &SegmentHeader) -> Aside {
     let PassedDamage { damage, items } = passed;

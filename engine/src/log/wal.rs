@@ -9,7 +9,7 @@ use crate::{
     format::{Fields, Kind, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn},
     io::{StdVfs, Vfs},
-    options::{OnDamage, WalOptions},
+    options::{OnDamage, Purpose, WalOptions},
     stats::LogStats,
 };
 use bytes::Bytes;
@@ -154,7 +154,7 @@ impl Wal {
         mut replay: impl FnMut(Lsn, u8, &[u8]) -> Result<()>,
     ) -> Result<Self> {
         options.validate()?;
-        let dirs = Directories::claim(vfs, dir, &[], options.on_damage)?;
+        let dirs = Directories::claim(vfs, dir, &[], options.on_damage, Purpose::Use)?;
         let mut warnings = Vec::new();
         let quarantine =
             Quarantine::read(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;

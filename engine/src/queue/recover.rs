@@ -24,7 +24,7 @@ pub(crate) fn open(
     queue: &Queue,
     purpose: Purpose,
 ) -> Result<(Arc<Log>, Checkpoints, RecoveryReport)> {
-    let dirs = Directories::claim(vfs, home, &options.data_dirs, options.on_damage)?;
+    let dirs = Directories::claim(vfs, home, &options.data_dirs, options.on_damage, purpose)?;
     let mut warnings = Vec::new();
     let quarantine =
         Quarantine::read(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
