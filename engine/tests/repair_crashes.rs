@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{payloads, put_all};
+use common::{payloads, put_all, seeds};
 use fchannel::{
     Channel, ErrorKind, OnDamage, Options, TakeLimit,
     io::sim::{Fault, SimVfs},
@@ -39,7 +39,10 @@ fn repair_in(world: &SimVfs) -> fchannel::Result<repair::Repaired> {
 
 /// Five events, of which the third is damaged: above the newest checkpoint, where an open sees it, or below, where a taker does.
 fn damaged(below_a_checkpoint: bool) -> SimVfs {
-    let world = SimVfs::new(17);
+    damaged_in(SimVfs::new(17), below_a_checkpoint)
+}
+
+fn damaged_in(world: SimVfs, below_a_checkpoint: bool) -> SimVfs {
     let channel = open(&world, OnDamage::Refuse).unwrap();
     put_all(&channel, &["event 0"]);
     put_all(&channel, &["event 1"]);
@@ -178,4 +181,72 @@ fn what_is_lost_in_two_runs_takes_nothing_along_that_is_whole() {
     world.kill();
     flip(&world, b"event 1");
     assert_eq!(taken(&world, OnDamage::Quarantine), Ok(Some(vec!["event 3".to_owned()])));
+}
+
+/// The copy, the record and the segment behind them are made one after the other; a power cut after the next open keeps no less than that
+/// counted on.
+#[test]
+fn what_a_killed_one_set_aside_outlives_a_power_cut_once_an_open_counts_on_it() {
+    for seed in seeds(20) {
+        let whole = damaged_in(SimVfs::new(seed), false);
+        let dead = dying(&whole, |world| drop(open(world, OnDamage::Quarantine)));
+        for (number, world) in (1..).zip(&dead) {
+            drop(open(world, OnDamage::Quarantine).unwrap());
+            world.power_cut();
+            let channel = open(world, OnDamage::Quarantine).unwrap();
+            assert_eq!(channel.quarantined().len(), 1, "seed {seed}, operation {number}");
+            let half_made = |path: &PathBuf| path.extension().is_some_and(|end| end == "tmp");
+            let left = world.paths().into_iter().find(half_made);
+            assert_eq!(left, None, "seed {seed}, operation {number}");
+        }
+        nobody_is_held_up(&dead, "open");
+    }
+}
+
+#[test]
+fn a_damage_that_cannot_be_set_aside_leaves_no_copy() {
+    let whole = damaged(false);
+    for at in 1.. {
+        let world = whole.copy();
+        world.plan(world.operations() + at, Fault::Error);
+        let opened = open(&world, OnDamage::Quarantine);
+        let hit = world.operations() >= at;
+        let names: Vec<String> = world
+            .paths()
+            .iter()
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .collect();
+        let has = |name: &str| names.iter().any(|known| known == name);
+        assert!(has("1.damage") || !has("1.bytes"), "operation {at}: {names:?}");
+        if opened.is_ok_and(|channel| !channel.quarantined().is_empty()) || !hit {
+            break;
+        }
+    }
+}
+
+#[test]
+fn what_was_taken_before_its_frame_was_damaged_is_not_named_as_lost() {
+    let world = SimVfs::new(19);
+    let channel = open(&world, OnDamage::Quarantine).unwrap();
+    put_all(&channel, &["event 0", "event 1", "event 2", "event 3"]);
+    put_all(&channel, &["event 4"]);
+    let [first, kept, last] = [1, 2, 1].map(|count| {
+        let take = channel.begin_take(TakeLimit::events(count));
+        take.unwrap()
+    });
+    first.commit().unwrap();
+    last.commit().unwrap();
+    drop(kept);
+    channel.checkpoint().unwrap();
+    drop(channel);
+    world.kill();
+    flip(&world, b"event 3");
+    let channel = open(&world, OnDamage::Quarantine).unwrap();
+    assert_eq!(payloads(channel.begin_take(TakeLimit::events(9)).unwrap().records()), ["event 4"]);
+    let lost: Vec<(u64, u64)> = channel
+        .quarantined()
+        .iter()
+        .map(|damage| (damage.events.0.get(), damage.events.1.get()))
+        .collect();
+    assert_eq!(lost, [(1, 3)]);
 }

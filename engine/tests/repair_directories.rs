@@ -8,7 +8,7 @@
 mod common;
 
 use common::put_all;
-use fchannel::{Channel, ErrorKind, OnDamage, Options, repair};
+use fchannel::{Channel, ErrorKind, Inspector, OnDamage, Options, repair};
 use std::{
     collections::BTreeMap,
     fs,
@@ -192,5 +192,41 @@ fn what_was_left_of_an_earlier_manifest_stays() {
     for (number, left) in ["first", "second"].iter().enumerate() {
         let kept = fs::read_to_string(dir.join(format!("manifest.damage-{number}")));
         assert_eq!(kept.unwrap(), *left);
+    }
+}
+
+fn segments(dir: &Path) -> Vec<u64> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let number = |name: std::ffi::OsString| name.to_str()?.strip_prefix("seg-")?.parse().ok();
+    let mut segments: Vec<u64> = names.filter_map(number).collect();
+    segments.sort_unstable();
+    segments
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_behind_one_that_is_missing() {
+    let root = tempfile::tempdir().unwrap();
+    for missing_first in [true, false] {
+        let dir = root.path().join(missing_first.to_string());
+        filled(&dir, &[]);
+        let (first, second) = match segments(&dir)[..] {
+            [_, first, second, _, ..] => (first, second),
+            ref others => panic!("too few segments: {others:?}"),
+        };
+        let (missing, unreadable) = if missing_first { (first, second) } else { (second, first) };
+        fs::remove_file(dir.join(format!("seg-{missing}"))).unwrap();
+        fs::write(dir.join(format!("seg-{unreadable}")), [7; 5000]).unwrap();
+        let repaired = repair::repair(&dir).unwrap();
+        let channel = Channel::open(&dir, options(&[])).expect("what is repaired refuses no more");
+        assert_eq!(channel.stats().events, repaired.owed.1);
+        drop(channel);
+        // The bytes come along when the channel is moved.
+        let moved = root.path().join(format!("moved {missing_first}"));
+        fs::rename(&dir, &moved).unwrap();
+        let inspector = Inspector::open(&moved).unwrap();
+        let bytes =
+            inspector.quarantined().iter().map(|damage| inspector.quarantined_bytes(damage));
+        let lengths: Vec<usize> = bytes.map(|bytes| bytes.unwrap().len()).collect();
+        assert!(lengths.contains(&5000), "{lengths:?}");
     }
 }

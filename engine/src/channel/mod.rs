@@ -134,6 +134,10 @@ impl Apply for Owner {
         self.queue.missing_before(oldest, held_back)
     }
 
+    fn owed_of(&self, events: (EventSeq, EventSeq)) -> (EventSeq, EventSeq) {
+        self.queue.with_state(|state| state.owed_of(events))
+    }
+
     fn image(&self) -> Vec<u8> {
         self.queue.image()
     }

@@ -219,7 +219,7 @@ impl Inspector {
     /// # Errors
     /// `Io`.
     pub fn quarantined_bytes(&self, damage: &Quarantined) -> Result<Bytes> {
-        self.quarantine.raw_bytes(&*self.vfs, damage).map(Bytes::from)
+        self.quarantine.raw_bytes(&*self.vfs, &self.places.data, damage).map(Bytes::from)
     }
 
     /// What the opening came across: absent directories, files that cannot be used. [`verify`](Self::verify) looks at everything.

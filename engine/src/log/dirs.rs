@@ -66,6 +66,7 @@ impl Directories {
                 .map_err(|error| Error::io("cannot make the directory", dir, error))?;
             locks.push(lock_and_sync(&*vfs, dir)?);
         }
+        sync_quarantine(&*vfs, home)?;
         let identity = Identity { vfs: &*vfs, home, data: &data, all: &all, on_damage, purpose };
         let mut warnings = Vec::new();
         let log_id = identity.settle(&mut warnings)?;
@@ -121,6 +122,7 @@ impl Directories {
             }
             locks.push(lock_and_sync(&*vfs, dir)?);
         }
+        sync_quarantine(&*vfs, home)?;
         let log_id = log_id.unwrap_or_default();
         let (home, data, warnings) = (home.to_path_buf(), data.to_vec(), Vec::new());
         Ok(Self { vfs, home, data, log_id, warnings, _locks: locks })
@@ -141,6 +143,17 @@ fn lock_and_sync(vfs: &dyn Vfs, dir: &Path) -> Result<Box<dyn Any + Send + Sync>
     let lock = lock(vfs, dir)?;
     vfs.sync_dir(dir).map_err(|error| Error::io("cannot sync the directory", dir, error))?;
     Ok(lock)
+}
+
+/// A record that a killed predecessor gave its name could vanish at the next power cut, when the log counts on it.
+fn sync_quarantine(vfs: &dyn Vfs, home: &Path) -> Result<()> {
+    let dir = home.join(names::QUARANTINE);
+    match vfs.list(&dir).and_then(|_| vfs.sync_dir(&dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("cannot sync the quarantine", &dir, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a directory that Apache Flume made.

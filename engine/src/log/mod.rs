@@ -82,6 +82,10 @@ pub(crate) trait Apply: Send + std::marker::Sync {
         oldest: &SegmentHeader,
         held_back: &[Frame],
     ) -> Result<Option<Missing>>;
+    /// Of these items, from the first to the last one that is owed: who reads comes across damage that held others too.
+    fn owed_of(&self, items: (EventSeq, EventSeq)) -> (EventSeq, EventSeq) {
+        items
+    }
     /// The state now, as bytes: what a new segment begins with.
     fn image(&self) -> Vec<u8>;
     /// The log has stopped itself: no frame will come any more, and who waits for one must hear of it.
@@ -552,6 +556,7 @@ impl Log {
             (recover::first_frame_of(header.id), header.first_lsn, header.first_item)
         }));
         let first = cursor.next_item.or(held).or(found.map(|(.., item)| item)).unwrap_or_default();
+        let items = (first, found.map_or(first, |(.., item)| item.max(first)));
         let damage = Quarantined {
             id: 0,
             found_ms: vfs.wall_ms(),
@@ -560,7 +565,7 @@ impl Log {
             at,
             next: Some(found.map_or(end, |(next, ..)| next)),
             lsns: (missing, found.map_or(missing, |(_, lsn, _)| lsn)),
-            events: (first, found.map_or(first, |(.., item)| item.max(first))),
+            events: self.apply.owed_of(items),
             what: error.what().to_owned(),
             bytes: 0,
         };

@@ -76,6 +76,11 @@ pub(crate) fn is_damage_settled(name: &str) -> bool {
     damage_id(name).is_some() && name.ends_with(DAMAGE_SETTLED_SUFFIX)
 }
 
+/// What a crash left of making one of the files of the quarantine.
+pub(crate) fn is_damage_temporary(name: &str) -> bool {
+    name.strip_suffix(TEMPORARY_SUFFIX).and_then(damage_id).is_some()
+}
+
 /// The number of a damage in the name of its record or of its bytes.
 pub(crate) fn damage_id(name: &str) -> Option<u64> {
     name.strip_suffix(DAMAGE_RECORD_SUFFIX)

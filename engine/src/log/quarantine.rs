@@ -4,7 +4,7 @@
 //! of it, and so that the bytes outlive the segment that they lay in. It is text, for who has nothing but `cat`; docs/FORMAT.md
 //! describes it.
 
-use super::{Verdict, names};
+use super::{Verdict, is_absent, names};
 use crate::{
     error::{Error, ErrorKind, Result},
     format::crc32,
@@ -128,6 +128,8 @@ pub(crate) struct Quarantine {
     /// What an operator has settled: nobody is told of it any more, and the damage still is no news to who reads on behind it.
     settled: Vec<Quarantined>,
     highest: u64,
+    /// What a crash left half-made.
+    temporary: Vec<PathBuf>,
 }
 
 impl Quarantine {
@@ -146,6 +148,9 @@ impl Quarantine {
             }
         };
         for name in listed {
+            if names::is_damage_temporary(&name) {
+                quarantine.temporary.push(quarantine.dir.join(&name));
+            }
             let Some(id) = names::damage_id(&name) else { continue };
             quarantine.highest = quarantine.highest.max(id);
             let is_settled = names::is_damage_settled(&name);
@@ -165,6 +170,15 @@ impl Quarantine {
         quarantine.records.sort_by_key(|record| record.id);
         quarantine.settled.sort_by_key(|record| record.id);
         Ok(quarantine)
+    }
+
+    /// Removes what a crash left half-made; `warn` hears of what cannot be removed, which does no harm.
+    pub(crate) fn remove_temporary(&mut self, vfs: &dyn Vfs, warn: &mut dyn FnMut(String)) {
+        for path in std::mem::take(&mut self.temporary) {
+            if let Err(error) = vfs.remove(&path) {
+                warn(format!("{} could not be removed: {error}", path.display()));
+            }
+        }
     }
 
     /// All that is not settled, oldest first.
@@ -201,14 +215,22 @@ impl Quarantine {
         Ok(())
     }
 
-    /// The raw bytes of `damage`: those that were copied aside, or all of a segment that could not be read. Empty if nothing was left.
+    /// The raw bytes of `damage`: those that were copied aside, or all of a segment in one of the directories `data` that could not be
+    /// read. Empty if nothing was left.
     ///
     /// # Errors
     /// `Io`.
-    pub(crate) fn raw_bytes(&self, vfs: &dyn Vfs, damage: &Quarantined) -> Result<Vec<u8>> {
+    pub(crate) fn raw_bytes(
+        &self,
+        vfs: &dyn Vfs,
+        data: &[PathBuf],
+        damage: &Quarantined,
+    ) -> Result<Vec<u8>> {
         let copy = self.dir.join(names::damage_bytes(damage.id));
         let renamed = names::damaged(&names::segment(damage.at.segment), damage.id);
-        for path in [copy, damage.file.with_file_name(renamed)] {
+        // Not where the record says: the log may have been moved since.
+        let renamed = data.iter().map(|dir| dir.join(&renamed));
+        for path in std::iter::once(copy).chain(renamed) {
             match read_all(vfs, &path, RAW_BYTES_MAX) {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -236,11 +258,21 @@ impl Quarantine {
             .map_err(|error| Error::io("cannot make the quarantine", &self.dir, error))?;
         damage.id = self.highest + 1;
         let copy = self.dir.join(names::damage_bytes(damage.id));
-        damage.bytes = copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)
-            .map_err(|error| Error::io("cannot copy damaged bytes aside", &copy, error))?;
         let record = self.dir.join(names::damage_record(damage.id));
-        vfs.replace(&record, damage.to_text().as_bytes())
-            .map_err(|error| Error::io("cannot write the record of a damage", &record, error))?;
+        copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)
+            .map_err(|error| Error::io("cannot copy damaged bytes aside", &copy, error))
+            .and_then(|bytes| {
+                damage.bytes = bytes;
+                vfs.replace(&record, damage.to_text().as_bytes()).map_err(|error| {
+                    Error::io("cannot write the record of a damage", &record, error)
+                })
+            })
+            .inspect_err(|_| {
+                // A record that has its name, but perhaps not for ever, keeps its bytes.
+                if is_absent(vfs, &record) {
+                    drop(vfs.remove(&copy));
+                }
+            })?;
         self.highest = damage.id;
         self.records.push(damage.clone());
         Ok(damage)
