@@ -11,7 +11,7 @@ use crate::{
     ids::Lsn,
     inspect::{Finding, Inspector, Severity, Verify},
     io::{StdVfs, Vfs},
-    log::{Directories, Quarantine, Quarantined, Verdict, names},
+    log::{Directories, Quarantine, Quarantined, Verdict, is_absent, names},
     options::{OnDamage, Options, Purpose},
 };
 use std::{
@@ -85,7 +85,9 @@ pub struct Made {
 /// the answer names none.
 ///
 /// # Errors
-/// `Locked` while an agent has it open; `NotAChannel`, for a bare log too: only its user knows what its state is worth without a record;
+/// `Locked` while an agent has it open; `NotAChannel` if a directory is absent, or found at an old place only after others were moved or
+/// copied, and for a bare log: only its user knows what its state is worth without a record; `Corrupt` if its manifest cannot be read and
+/// other directories may belong to it;
 /// `NewerFormat`; `DiskFull`; `Io`.
 ///
 /// # Examples
@@ -112,7 +114,7 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
         let what = "this is a bare log, not a channel: only its user knows what its state is worth without a record";
         return Err(Error::new(ErrorKind::NotAChannel, what).in_file(dir));
     };
-    let (home, data) = inspector.directories();
+    let (home, data) = inspector.directories_to_change()?;
     let (home, data) = (home.to_path_buf(), data.to_vec());
     let known = inspector.quarantined().len();
     let damaged = inspector.verify(Verify::default(), |_| {})?;
@@ -175,9 +177,9 @@ pub fn plan(dir: impl AsRef<Path>) -> Result<Repaired> {
 pub fn settle(dir: impl AsRef<Path>, id: u64) -> Result<()> {
     let vfs: Arc<dyn Vfs> = Arc::new(StdVfs::default());
     let inspector = Inspector::open_on(Arc::clone(&vfs), dir.as_ref())?;
-    let (home, data) = inspector.directories();
-    let dirs = Directories::claim(vfs, home, data, OnDamage::Refuse)?;
-    Quarantine::claim(&*dirs.vfs, &dirs.home, &mut |_| {})?.settle(&*dirs.vfs, id)
+    let (home, data) = inspector.directories_to_change()?;
+    let dirs = Directories::hold(vfs, home, data, &|_| false)?;
+    Quarantine::read(&*dirs.vfs, &dirs.home, &mut |_| {})?.settle(&*dirs.vfs, id)
 }
 
 fn left_of(vfs: &Arc<dyn Vfs>, home: &Path, damages: &[Quarantined]) -> Result<Vec<Left>> {
@@ -244,8 +246,12 @@ pub fn undo(undo: &Undo) -> Result<()> {
 /// As [`undo`].
 pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
     within_the_channel(undo)?;
-    let dirs = Directories::claim(vfs, &undo.home, &undo.data, OnDamage::Refuse)?;
+    let is_made = |path: &Path| undo.made.iter().any(|made| made.path == path);
+    let dirs = Directories::hold(vfs, &undo.home, &undo.data, &is_made)?;
     let vfs = &*dirs.vfs;
+    let aside_of = |path: &Path| {
+        undo.renamed.iter().find(|(old, _)| old == path).map(|(_, aside)| aside.as_path())
+    };
     let quarantine = undo.home.join(names::QUARANTINE);
     for made in &undo.made {
         let settled = made.path.file_name().and_then(|name| names::damage_id(name.to_str()?));
@@ -255,6 +261,10 @@ pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
             return Err(Error::corrupt(what).in_file(&settled));
         }
         let Some(expected) = made.content else { continue };
+        // By an undo that did not come to its end the file that was there before is back.
+        if aside_of(&made.path).is_some_and(|aside| is_absent(vfs, aside)) {
+            continue;
+        }
         match content_of(vfs, &made.path) {
             Ok(content) if content == expected => {}
             // Gone by an undo that did not come to its end.
@@ -279,10 +289,12 @@ pub fn undo_on(vfs: Arc<dyn Vfs>, undo: &Undo) -> Result<()> {
         let what = "this segment has come since the repair: there is no way back";
         return Err(Error::corrupt(what).in_file(newer));
     }
-    // The segment goes first: without it the log is again what it was, whatever becomes of the rest.
+    // The segment goes behind the records: a damage that has one is known, and what is known keeps no agent from opening. Without it
+    // the damage is news again, whatever becomes of the rest.
     let mut made: Vec<&Made> = undo.made.iter().collect();
-    made.sort_by_key(|made| (number(&made.path).is_none(), made.content.is_none(), &made.path));
-    for made in made {
+    made.sort_by_key(|made| (made.content.is_none(), number(&made.path).is_some(), &made.path));
+    // What has the name of a file that was there before is written over by that: at no moment is there none.
+    for made in made.into_iter().filter(|made| aside_of(&made.path).is_none()) {
         // A note that somebody laid into the quarantine stays, and its directory with it.
         if made.content.is_none() && vfs.list(&made.path).is_ok_and(|names| !names.is_empty()) {
             continue;
@@ -347,11 +359,13 @@ fn files(vfs: &dyn Vfs, home: &Path, data: &[PathBuf]) -> Result<BTreeMap<PathBu
             files.entry(dir.join(name)).or_insert(false);
         }
     }
-    if let Some(is_dir) = files.get_mut(&quarantine) {
-        *is_dir = true;
-        for name in list(&quarantine)? {
-            files.insert(quarantine.join(name), false);
+    match vfs.list(&quarantine) {
+        Ok(names) => {
+            files.extend(names.into_iter().map(|name| (quarantine.join(name), false)));
+            files.insert(quarantine, true);
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("cannot list the directory", &quarantine, error)),
     }
     Ok(files)
 }

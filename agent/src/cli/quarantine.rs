@@ -246,7 +246,7 @@ fn requeue(args: &SettleArgs, registry: &Registry) -> Result<Exit, Exit> {
             format!("{what}nothing to put back: settle it with `fchannel quarantine drop`\n");
         return Ok(output::finish(&text, if unread > 0 { Exit::Partial } else { Exit::Done }));
     }
-    let (home, data) = inspector.directories();
+    let (home, data) = inspector.directories_to_change().map_err(|error| fail(&error))?;
     let data_dirs = if data == [home.to_path_buf()] { Vec::new() } else { data.to_vec() };
     let options = Options {
         data_dirs,

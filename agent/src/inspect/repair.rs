@@ -88,7 +88,13 @@ impl RepairPage<'_> {
     pub(crate) fn lines(&self, dir: &str) -> Vec<String> {
         let Repaired { damages, left, findings, owed, undo, .. } = self.repaired;
         let word = if self.applied { "repaired" } else { "plan for" };
-        let mut lines = vec![format!("{word} {}", escaped(dir)), String::new()];
+        let mut lines = vec![format!("{word} {}", escaped(dir))];
+        if undo.data.iter().any(|data| *data != undo.home) {
+            let all = undo.data.iter().filter(|data| **data != undo.home);
+            let all = std::iter::once(&undo.home).chain(all);
+            lines.extend(all.map(|dir| format!("  in {}", escaped(&dir.to_string_lossy()))));
+        }
+        lines.push(String::new());
         for (damage, left) in damages.iter().zip(left) {
             let about: Vec<&Finding> =
                 findings.iter().filter(|finding| is_about(finding, damage)).collect();

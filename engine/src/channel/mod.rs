@@ -143,6 +143,10 @@ impl Apply for Owner {
         self.queue.missing_before(oldest, held_back)
     }
 
+    fn owed_of(&self, events: (EventSeq, EventSeq)) -> (EventSeq, EventSeq) {
+        self.queue.with_state(|state| state.owed_of(events))
+    }
+
     fn image(&self) -> Vec<u8> {
         self.queue.image()
     }
@@ -535,8 +539,8 @@ fn lost_events(log: &Log, queue: &Queue, report: &RecoveryReport) -> Vec<TakenRa
     if let Some((oldest, place)) = log.oldest_item() {
         add((queue.with_state(State::head), oldest), place);
     }
-    for damage in &report.damages {
-        add(damage.events, damage.next.unwrap_or(damage.at));
+    for (events, goes_on) in &report.passed {
+        add(*events, *goes_on);
     }
     lost
 }

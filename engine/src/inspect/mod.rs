@@ -191,6 +191,16 @@ impl Inspector {
         (&self.places.home, &self.places.data)
     }
 
+    /// As [`directories`](Self::directories), for who means to change what lies in them.
+    ///
+    /// # Errors
+    /// `NotAChannel` if one is absent, or some were moved or copied and others are found at their old places only: those may be the
+    /// original's.
+    pub fn directories_to_change(&self) -> Result<(&Path, &[PathBuf])> {
+        self.places.whole()?;
+        Ok(self.directories())
+    }
+
     /// The damage that was set aside and is not settled, oldest first.
     #[must_use]
     pub fn quarantined(&self) -> &[Quarantined] {
@@ -209,7 +219,7 @@ impl Inspector {
     /// # Errors
     /// `Io`.
     pub fn quarantined_bytes(&self, damage: &Quarantined) -> Result<Bytes> {
-        self.quarantine.raw_bytes(&*self.vfs, damage).map(Bytes::from)
+        self.quarantine.raw_bytes(&*self.vfs, &self.places.data, damage).map(Bytes::from)
     }
 
     /// What the opening came across: absent directories, files that cannot be used. [`verify`](Self::verify) looks at everything.

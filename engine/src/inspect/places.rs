@@ -20,6 +20,9 @@ pub(super) struct Places {
     pub(super) data: Vec<PathBuf>,
     /// Those that are not.
     pub(super) absent: Vec<PathBuf>,
+    /// One that was found under its old name only, though the directory that was asked for is not where its manifest says: if that is
+    /// a copy, this is none.
+    pub(super) left_behind: Option<PathBuf>,
     pub(super) identity: Option<Manifest>,
 }
 
@@ -49,7 +52,13 @@ pub(super) fn find(vfs: &dyn Vfs, dir: &Path, findings: &mut Vec<Finding>) -> Re
                 .map_or_else(|| "the manifest is missing".to_owned(), |error| error.what().into());
             findings.push(manifest_finding(dir, what));
             let here = dir.to_path_buf();
-            Ok(Places { home: here.clone(), data: vec![here], absent: Vec::new(), identity: None })
+            Ok(Places {
+                home: here.clone(),
+                data: vec![here],
+                absent: Vec::new(),
+                left_behind: None,
+                identity: None,
+            })
         }
     }
 }
@@ -67,14 +76,25 @@ fn follow(vfs: &dyn Vfs, dir: &Path, manifest: Manifest, findings: &mut Vec<Find
         .and_then(|index| manifest.data_dirs.get(index as usize))
         .unwrap_or(&manifest.home)
         .clone();
+    let was_moved = std::path::absolute(dir).is_ok_and(|dir| dir.as_path() != Path::new(&mine));
+    let mut left_behind = None;
     let mut look_for = |name: &str, index: Option<usize>| {
         if name == mine {
             return Some(dir.to_path_buf());
         }
         let mut why = "is not there: a disk may not be mounted";
-        for path in [beside(dir, &mine, name), Some(PathBuf::from(name))].into_iter().flatten() {
+        let beside = beside(dir, &mine, name);
+        let old = (beside.as_deref() != Some(Path::new(name))).then(|| PathBuf::from(name));
+        for (path, is_old) in
+            beside.map(|path| (path, false)).into_iter().chain(old.map(|old| (old, true)))
+        {
             match read_manifest(vfs, &path) {
-                Ok(Some(other)) if belongs(&manifest, &other, index) => return Some(path),
+                Ok(Some(other)) if belongs(&manifest, &other, index) => {
+                    if is_old && was_moved {
+                        left_behind.get_or_insert_with(|| path.clone());
+                    }
+                    return Some(path);
+                }
                 Ok(Some(_)) => why = "belongs to another log, or to another place in this one",
                 Ok(None) => {}
                 Err(error) => {
@@ -107,7 +127,32 @@ fn follow(vfs: &dyn Vfs, dir: &Path, manifest: Manifest, findings: &mut Vec<Find
         absent.push(PathBuf::from(&manifest.home));
         dir.to_path_buf()
     });
-    Places { home, data, absent, identity: Some(manifest) }
+    Places { home, data, absent, left_behind, identity: Some(manifest) }
+}
+
+impl Places {
+    /// All are here, and none of them may be another channel's: what is changed is changed in what was meant.
+    ///
+    /// # Errors
+    /// `NotAChannel`.
+    pub(super) fn whole(&self) -> Result<()> {
+        let refuse =
+            |dir: &Path, what: String| Err(Error::new(ErrorKind::NotAChannel, what).in_file(dir));
+        if let Some(absent) = self.absent.first() {
+            return refuse(
+                absent,
+                "this directory of the channel is not there: a disk may not be mounted".to_owned(),
+            );
+        }
+        let Some(old) = &self.left_behind else { return Ok(()) };
+        let what = format!(
+            "the channel was moved or copied, but this directory of it is still found at its old place only: that may be the original. \
+             Lay all of them out as they were, {} and {}, or name one at its old place",
+            self.home.display(),
+            self.data.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ")
+        );
+        refuse(old, what)
+    }
 }
 
 fn belongs(mine: &Manifest, other: &Manifest, index: Option<usize>) -> bool {

@@ -6,9 +6,10 @@
 use super::names::{self, Name};
 use crate::{
     error::{Error, ErrorKind, Result},
-    format::{Manifest, manifest_from_bytes, manifest_to_bytes},
+    format::{Manifest, checkpoint_from_bytes, manifest_from_bytes, manifest_to_bytes},
+    ids::SegmentId,
     io::{LockAttempt, Medium, Vfs, read_all},
-    options::OnDamage,
+    options::{OnDamage, Purpose},
 };
 use std::{
     any::Any,
@@ -19,6 +20,7 @@ use std::{
 };
 
 const MANIFEST_FILE_BYTES_MAX: u64 = 2 << 20;
+const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
 
 /// All directories of one log, held until this is dropped.
 pub(crate) struct Directories {
@@ -35,7 +37,8 @@ pub(crate) struct Directories {
 
 impl Directories {
     /// Locks and checks `home` and `data` (empty: segments lie in `home`), makes them if the log is new, and makes durable what their
-    /// listings show. A manifest that is there and damaged is made again where damage is gone around, and the others leave no doubt.
+    /// listings show. A manifest that is there and damaged is made again where damage is gone around, and the others leave no doubt. One
+    /// that names the places from where the log was moved is written anew, but for a repair, which changes no sound file.
     ///
     /// # Errors
     /// `Locked`; `NotAChannel` if one is Flume's, missing, or another log's; `Corrupt` for a damaged manifest; `NewerFormat`; `Io`.
@@ -44,6 +47,7 @@ impl Directories {
         home: &Path,
         data: &[PathBuf],
         on_damage: OnDamage,
+        purpose: Purpose,
     ) -> Result<Self> {
         let data = if data.is_empty() { vec![home.to_path_buf()] } else { data.to_vec() };
         if data.iter().collect::<BTreeSet<_>>().len() < data.len() {
@@ -52,10 +56,7 @@ impl Directories {
                 format!("a data directory is named twice: {data:?}"),
             ));
         }
-        let mut all = data.clone();
-        if !all.contains(&home.to_path_buf()) {
-            all.push(home.to_path_buf());
-        }
+        let all = with_home(home, &data);
         for dir in &all {
             refuse_flume(&*vfs, dir)?;
         }
@@ -66,12 +67,10 @@ impl Directories {
                 vfs.create_dir(dir)
                     .map_err(|error| Error::io("cannot make the directory", dir, error))?;
             }
-            locks.push(lock(&*vfs, dir)?);
-            // Before anything is built on what the listing shows, manifests included.
-            vfs.sync_dir(dir)
-                .map_err(|error| Error::io("cannot sync the directory", dir, error))?;
+            locks.push(lock_and_sync(&*vfs, dir)?);
         }
-        let identity = Identity { vfs: &*vfs, home, data: &data, all: &all, on_damage };
+        sync_quarantine(&*vfs, home)?;
+        let identity = Identity { vfs: &*vfs, home, data: &data, all: &all, on_damage, purpose };
         let mut warnings = Vec::new();
         let log_id = identity.settle(&mut warnings)?;
         for dir in &all {
@@ -96,6 +95,67 @@ impl Directories {
             }
         }
         Ok(Self { vfs, home: home.to_path_buf(), data, log_id, warnings, _locks: locks })
+    }
+
+    /// Locks `home` and `data` as they are, damaged manifests and all, and writes nothing: to take a repair back, or to settle a damage.
+    /// A directory that `may_lack` a manifest may have none; any other one without is not ours, or not there.
+    ///
+    /// # Errors
+    /// `Locked`; `NotAChannel` if one is missing, or another log's; `NewerFormat`; `Io`.
+    pub(crate) fn hold(
+        vfs: Arc<dyn Vfs>,
+        home: &Path,
+        data: &[PathBuf],
+        may_lack: &dyn Fn(&Path) -> bool,
+    ) -> Result<Self> {
+        let mut locks = Vec::new();
+        let mut log_id = None;
+        for dir in &with_home(home, data) {
+            let refuse =
+                |what: &str| Err(Error::new(ErrorKind::NotAChannel, what.to_owned()).in_file(dir));
+            match read_manifest(&*vfs, dir) {
+                Ok(Some(other)) if *log_id.get_or_insert(other.log_id) != other.log_id => {
+                    return refuse("this directory belongs to another log than those before it");
+                }
+                Ok(None) if !may_lack(&dir.join(names::MANIFEST)) => {
+                    return refuse("there is no manifest here: is its disk mounted?");
+                }
+                Err(error) if error.kind() != &ErrorKind::Corrupt => return Err(error),
+                _ => {}
+            }
+            locks.push(lock_and_sync(&*vfs, dir)?);
+        }
+        sync_quarantine(&*vfs, home)?;
+        let log_id = log_id.unwrap_or_default();
+        let (home, data, warnings) = (home.to_path_buf(), data.to_vec(), Vec::new());
+        Ok(Self { vfs, home, data, log_id, warnings, _locks: locks })
+    }
+}
+
+/// All directories, each once.
+fn with_home(home: &Path, data: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = data.to_vec();
+    if !all.iter().any(|dir| dir == home) {
+        all.push(home.to_path_buf());
+    }
+    all
+}
+
+/// The lock comes before anything is built on what the listing shows, manifests included.
+fn lock_and_sync(vfs: &dyn Vfs, dir: &Path) -> Result<Box<dyn Any + Send + Sync>> {
+    let lock = lock(vfs, dir)?;
+    vfs.sync_dir(dir).map_err(|error| Error::io("cannot sync the directory", dir, error))?;
+    Ok(lock)
+}
+
+/// A record that a killed predecessor gave its name could vanish at the next power cut, when the log counts on it.
+fn sync_quarantine(vfs: &dyn Vfs, home: &Path) -> Result<()> {
+    let dir = home.join(names::QUARANTINE);
+    match vfs.list(&dir).and_then(|_| vfs.sync_dir(&dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("cannot sync the quarantine", &dir, error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -147,6 +207,10 @@ pub(crate) fn read_manifest(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Manifest
     }
 }
 
+pub(crate) fn is_absent(vfs: &dyn Vfs, path: &Path) -> bool {
+    vfs.open(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// What the manifests say, against what the options say.
 struct Identity<'a> {
     vfs: &'a dyn Vfs,
@@ -154,6 +218,7 @@ struct Identity<'a> {
     data: &'a [PathBuf],
     all: &'a [PathBuf],
     on_damage: OnDamage,
+    purpose: Purpose,
 }
 
 /// What a directory says of itself.
@@ -248,7 +313,11 @@ impl Identity<'_> {
         for (dir, found) in self.all.iter().zip(found) {
             let Found::Damaged(error) = found else { continue };
             let path = dir.join(names::MANIFEST);
-            let aside = dir.join(names::damaged(names::MANIFEST, 0));
+            // What an earlier damage left stays.
+            let aside = (0..)
+                .map(|number| dir.join(names::damaged(names::MANIFEST, number)))
+                .find(|aside| is_absent(self.vfs, aside))
+                .unwrap_or_default();
             read_all(self.vfs, &path, MANIFEST_FILE_BYTES_MAX)
                 .and_then(|bytes| self.vfs.replace(&aside, &bytes))
                 .map_err(|error| Error::io("cannot copy the damaged manifest", &path, error))?;
@@ -274,10 +343,18 @@ impl Identity<'_> {
     }
 
     /// With no manifest to read, segments are somebody's. But where one directory is all there is, and its manifest is there and
-    /// damaged, there is no doubt whose.
+    /// damaged, there is no doubt whose, as long as nothing tells of others.
     fn refuse_segments_without_manifest(&self, found: &[Found]) -> Result<()> {
-        if let [Found::Damaged(_)] = found {
-            return Ok(());
+        if let [Found::Damaged(error)] = found {
+            return match self.trace_of_others()? {
+                None => Ok(()),
+                Some(trace) => Err(Error::corrupt(format!(
+                    "{}, and {trace}: other directories seem to belong to this one, and only its manifest could name them; use one \
+                     whose manifest can be read",
+                    error.what()
+                ))
+                .in_file(&self.home.join(names::MANIFEST))),
+            };
         }
         let damaged = found.iter().find_map(|found| match found {
             Found::Damaged(error) => Some(error.clone()),
@@ -293,12 +370,52 @@ impl Identity<'_> {
         Ok(())
     }
 
+    /// What shows that the one directory that was named is not all of its log: segments take turns between directories, and lie apart
+    /// from the checkpoints.
+    fn trace_of_others(&self) -> Result<Option<String>> {
+        let names = self
+            .vfs
+            .list(self.home)
+            .map_err(|error| Error::io("cannot list the directory", self.home, error))?;
+        let (mut segments, mut checkpoints) = (BTreeSet::new(), 0);
+        let mut needed = BTreeSet::new();
+        for name in names {
+            match Name::parse(&name) {
+                Name::Segment(id) => drop(segments.insert(id)),
+                Name::Checkpoint(_) => {
+                    checkpoints += 1;
+                    needed.extend(self.segment_of_checkpoint(&name));
+                }
+                _ => {}
+            }
+        }
+        let next_to = segments.iter().zip(segments.iter().skip(1));
+        needed.extend(next_to.map(|(before, _)| before.next()));
+        if let Some(missing) = needed.difference(&segments).next() {
+            return Ok(Some(format!("segment {missing} is not here")));
+        }
+        // An agent names its directories, and a bare log has no checkpoints. Who repairs may stand in any one of them.
+        let lies_apart =
+            self.purpose == Purpose::Repair && checkpoints == 0 && !segments.is_empty();
+        Ok(lies_apart.then(|| "there is no checkpoint here".to_owned()))
+    }
+
+    /// The segment to which checkpoint `name` leads, if it can be read.
+    fn segment_of_checkpoint(&self, name: &str) -> Option<SegmentId> {
+        let bytes = read_all(self.vfs, &self.home.join(name), CHECKPOINT_BYTES_MAX).ok()?;
+        Some(checkpoint_from_bytes(&bytes).ok()?.1.next_frame.segment)
+    }
+
     fn write(&self, log_id: [u8; 16], created_ms: u64, found: &[Found]) -> Result<[u8; 16]> {
         let (homes, others): (Vec<_>, Vec<_>) =
             self.all.iter().zip(found).partition(|(dir, _)| *dir == self.home);
         for (dir, old) in others.into_iter().chain(homes) {
             let manifest = self.manifest_of(dir, log_id, created_ms, self.data);
-            if old.manifest() != Some(&manifest) {
+            let is_right = match self.purpose {
+                Purpose::Use => old.manifest() == Some(&manifest),
+                Purpose::Repair => old.manifest().is_some(),
+            };
+            if !is_right {
                 self.replace(dir, &manifest)?;
             }
         }
@@ -339,7 +456,13 @@ mod tests {
 
     fn claim(home: &Path, data: &[&Path]) -> Result<Directories> {
         let data: Vec<PathBuf> = data.iter().map(|dir| dir.to_path_buf()).collect();
-        Directories::claim(Arc::new(StdVfs::default()), home, &data, OnDamage::Quarantine)
+        Directories::claim(
+            Arc::new(StdVfs::default()),
+            home,
+            &data,
+            OnDamage::Quarantine,
+            Purpose::Use,
+        )
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use recover::{ImageSource, RecoveryReport};
 pub use verdict::{Consequence, VERDICTS, Verdict, VerdictRow};
 pub use wal::{Wal, WalRecord};
 
-pub(crate) use dirs::{Directories, read_manifest, refuse_flume};
+pub(crate) use dirs::{Directories, is_absent, read_manifest, refuse_flume};
 use group::Chores;
 pub(crate) use group::{Hold, Request, Slot};
 pub(crate) use quarantine::Quarantine;
@@ -86,6 +86,10 @@ pub(crate) trait Apply: Send + std::marker::Sync {
         oldest: &SegmentHeader,
         held_back: &[Frame],
     ) -> Result<Option<Missing>>;
+    /// Of these items, from the first to the last one that is owed: who reads comes across damage that held others too.
+    fn owed_of(&self, items: (EventSeq, EventSeq)) -> (EventSeq, EventSeq) {
+        items
+    }
     /// The state now, as bytes: what a new segment begins with.
     fn image(&self) -> Vec<u8>;
     /// The log has stopped itself: no frame will come any more, and who waits for one must hear of it.
@@ -599,6 +603,7 @@ impl Log {
             (recover::first_frame_of(header.id), header.first_lsn, header.first_item)
         }));
         let first = cursor.next_item.or(held).or(found.map(|(.., item)| item)).unwrap_or_default();
+        let items = (first, found.map_or(first, |(.., item)| item.max(first)));
         let damage = Quarantined {
             id: 0,
             found_ms: vfs.wall_ms(),
@@ -607,7 +612,7 @@ impl Log {
             at,
             next: Some(found.map_or(end, |(next, ..)| next)),
             lsns: (missing, found.map_or(missing, |(_, lsn, _)| lsn)),
-            events: (first, found.map_or(first, |(.., item)| item.max(first))),
+            events: self.apply.owed_of(items),
             what: error.what().to_owned(),
             bytes: 0,
         };
@@ -634,6 +639,15 @@ impl Log {
         if let Err(error) = self.quarantine.lock().record_the_rest(&*self.dirs.vfs) {
             crate::trace::error!(error = tracing_display(&error), "a damage cannot be recorded");
         }
+    }
+
+    /// The end of the events, `seq` among them, that a damage held which was set aside, settled or not. `None` if there is none.
+    pub(crate) fn set_aside_until(&self, seq: EventSeq) -> Option<EventSeq> {
+        let quarantine = self.quarantine.lock();
+        let all = quarantine.records().iter().chain(quarantine.settled());
+        all.filter(|damage| damage.events.0 <= seq)
+            .map(|damage| damage.events.1)
+            .find(|end| seq < *end)
     }
 
     /// Settles damage `id`.

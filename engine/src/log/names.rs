@@ -76,9 +76,9 @@ pub(crate) fn is_damage_settled(name: &str) -> bool {
     damage_id(name).is_some() && name.ends_with(DAMAGE_SETTLED_SUFFIX)
 }
 
-/// What a crash leaves of making a record of a damage, or a copy of its bytes.
-pub(crate) fn is_half_made_damage(name: &str) -> bool {
-    name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|made| damage_id(made).is_some())
+/// What a crash left of making one of the files of the quarantine.
+pub(crate) fn is_damage_temporary(name: &str) -> bool {
+    name.strip_suffix(TEMPORARY_SUFFIX).and_then(damage_id).is_some()
 }
 
 /// The number of a damage in the name of its record or of its bytes.

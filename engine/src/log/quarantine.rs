@@ -4,7 +4,7 @@
 //! of it, and so that the bytes outlive the segment that they lay in. It is text, for who has nothing but `cat`; docs/FORMAT.md
 //! describes it.
 
-use super::{Verdict, names};
+use super::{Verdict, is_absent, names};
 use crate::{
     error::{Error, ErrorKind, Result},
     format::crc32,
@@ -130,26 +130,11 @@ pub(crate) struct Quarantine {
     highest: u64,
     /// Damage for whose record there was no room, and where its bytes end. It is known all the same: a full disk must drain.
     unrecorded: Vec<(Quarantined, Option<u64>)>,
-    /// What a crash left of making a record or a copy.
-    half_made: Vec<PathBuf>,
+    /// What a crash left half-made.
+    temporary: Vec<PathBuf>,
 }
 
 impl Quarantine {
-    /// Reads the records below `home` for who writes there, and builds on what it reads: the directory is synced first, since a record
-    /// that a killed predecessor did not sync may vanish at the next power cut (rule N1).
-    ///
-    /// # Errors
-    /// `Io`.
-    pub(crate) fn claim(vfs: &dyn Vfs, home: &Path, warn: &mut dyn FnMut(String)) -> Result<Self> {
-        let dir = home.join(names::QUARANTINE);
-        match vfs.sync_dir(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("cannot sync the quarantine", &dir, error))
-            }
-            _ => Self::read(vfs, home, warn),
-        }
-    }
-
     /// Reads the records below `home`; `warn` hears of those that cannot be read.
     ///
     /// # Errors
@@ -165,8 +150,8 @@ impl Quarantine {
             }
         };
         for name in listed {
-            if names::is_half_made_damage(&name) {
-                quarantine.half_made.push(quarantine.dir.join(&name));
+            if names::is_damage_temporary(&name) {
+                quarantine.temporary.push(quarantine.dir.join(&name));
             }
             let Some(id) = names::damage_id(&name) else { continue };
             quarantine.highest = quarantine.highest.max(id);
@@ -189,9 +174,13 @@ impl Quarantine {
         Ok(quarantine)
     }
 
-    /// Takes the files that a crash left half-made: who has the lock may remove them.
-    pub(crate) fn take_half_made(&mut self) -> Vec<PathBuf> {
-        std::mem::take(&mut self.half_made)
+    /// Removes what a crash left half-made; `warn` hears of what cannot be removed, which does no harm.
+    pub(crate) fn remove_temporary(&mut self, vfs: &dyn Vfs, warn: &mut dyn FnMut(String)) {
+        for path in std::mem::take(&mut self.temporary) {
+            if let Err(error) = vfs.remove(&path) {
+                warn(format!("{} could not be removed: {error}", path.display()));
+            }
+        }
     }
 
     /// All that is not settled, oldest first.
@@ -268,14 +257,22 @@ impl Quarantine {
         Ok(())
     }
 
-    /// The raw bytes of `damage`: those that were copied aside, or all of a segment that could not be read. Empty if nothing was left.
+    /// The raw bytes of `damage`: those that were copied aside, or all of a segment in one of the directories `data` that could not be
+    /// read. Empty if nothing was left.
     ///
     /// # Errors
     /// `Io`.
-    pub(crate) fn raw_bytes(&self, vfs: &dyn Vfs, damage: &Quarantined) -> Result<Vec<u8>> {
+    pub(crate) fn raw_bytes(
+        &self,
+        vfs: &dyn Vfs,
+        data: &[PathBuf],
+        damage: &Quarantined,
+    ) -> Result<Vec<u8>> {
         let copy = self.dir.join(names::damage_bytes(damage.id));
         let renamed = names::damaged(&names::segment(damage.at.segment), damage.id);
-        for path in [copy, damage.file.with_file_name(renamed)] {
+        // Not where the record says: the log may have been moved since.
+        let renamed = data.iter().map(|dir| dir.join(&renamed));
+        for path in std::iter::once(copy).chain(renamed) {
             match read_all(vfs, &path, RAW_BYTES_MAX) {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -303,11 +300,21 @@ impl Quarantine {
             .map_err(|error| Error::io("cannot make the quarantine", &self.dir, error))?;
         damage.id = self.highest + 1;
         let copy = self.dir.join(names::damage_bytes(damage.id));
-        damage.bytes = copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)
-            .map_err(|error| Error::io("cannot copy damaged bytes aside", &copy, error))?;
         let record = self.dir.join(names::damage_record(damage.id));
-        vfs.replace(&record, damage.to_text().as_bytes())
-            .map_err(|error| Error::io("cannot write the record of a damage", &record, error))?;
+        copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)
+            .map_err(|error| Error::io("cannot copy damaged bytes aside", &copy, error))
+            .and_then(|bytes| {
+                damage.bytes = bytes;
+                vfs.replace(&record, damage.to_text().as_bytes()).map_err(|error| {
+                    Error::io("cannot write the record of a damage", &record, error)
+                })
+            })
+            .inspect_err(|_| {
+                // A record that has its name, but perhaps not for ever, keeps its bytes.
+                if is_absent(vfs, &record) {
+                    drop(vfs.remove(&copy));
+                }
+            })?;
         self.highest = damage.id;
         self.records.push(damage.clone());
         Ok(damage)

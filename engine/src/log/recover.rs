@@ -62,6 +62,9 @@ pub struct RecoveryReport {
     pub warnings: Vec<String>,
     /// How long it took.
     pub took: Duration,
+    /// The items in all damage that was gone around, known or new, and where the log goes on behind each: who set one aside before may
+    /// have died before the log said that they are lost.
+    pub(crate) passed: Vec<((EventSeq, EventSeq), FramePtr)>,
 }
 
 /// Where recovered state came from.
@@ -151,10 +154,10 @@ pub(crate) fn open(
     let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace)?;
     set_aside.extend(files_aside(&dirs, &segments, &damages, &*apply, &scan, &chosen, &header)?);
     set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
+    let passed = set_aside.iter().map(passed_by).collect();
     let mut warnings = dirs.warnings.clone();
     let repair = options.purpose == Purpose::Repair;
-    let half_made = temporary.into_iter().chain(quarantine.take_half_made());
-    for path in half_made.filter(|_| !repair) {
+    for path in temporary.into_iter().filter(|_| !repair) {
         dirs.vfs.remove(&path).map_err(|error| {
             Error::io("cannot remove what a crash left half-made", &path, error)
         })?;
@@ -187,6 +190,7 @@ pub(crate) fn open(
         quarantined: quarantine.records().to_vec(),
         warnings,
         took: dirs.vfs.monotonic().saturating_sub(started),
+        passed,
     };
     let head_len = head.len() as u64;
     let file_len = file
@@ -283,6 +287,11 @@ impl Visit for Recovering<'_> {
 
 /// What is set aside, and where the damaged bytes end in its file.
 type Aside = (Quarantined, Option<u64>);
+
+/// The items in it, and where the log goes on.
+fn passed_by((damage, _): &Aside) -> ((EventSeq, EventSeq), FramePtr) {
+    (damage.events, damage.next.unwrap_or(damage.at))
+}
 
 fn of_frames(segments: &Segments, passed: &PassedDamage, header: &SegmentHeader) -> Aside {
     let PassedDamage { damage, items } = passed;

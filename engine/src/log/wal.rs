@@ -9,7 +9,7 @@ use crate::{
     format::{Fields, Kind, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn},
     io::{StdVfs, Vfs},
-    options::{OnDamage, WalOptions},
+    options::{OnDamage, Purpose, WalOptions},
     stats::LogStats,
 };
 use bytes::Bytes;
@@ -154,10 +154,11 @@ impl Wal {
         mut replay: impl FnMut(Lsn, u8, &[u8]) -> Result<()>,
     ) -> Result<Self> {
         options.validate()?;
-        let dirs = Directories::claim(vfs, dir, &[], options.on_damage)?;
+        let dirs = Directories::claim(vfs, dir, &[], options.on_damage, Purpose::Use)?;
         let mut warnings = Vec::new();
-        let quarantine =
-            Quarantine::claim(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
+        let mut warn = |warning| warnings.push(warning);
+        let mut quarantine = Quarantine::read(&*dirs.vfs, &dirs.home, &mut warn)?;
+        quarantine.remove_temporary(&*dirs.vfs, &mut warn);
         let go_on = options.on_damage == OnDamage::Quarantine;
         let listing = Listing::read(&dirs, &|at| go_on || quarantine.of(at).is_some())?;
         let owner = Arc::new(Released::default());

@@ -207,6 +207,12 @@ impl OpenFrame {
 impl Position {
     /// Opens the frame that holds `seq`, reading forward; or, where it cannot be read and damage is gone around, the one behind it.
     fn frame_of(&mut self, log: &Log, seq: EventSeq) -> Result<Opened<'_>> {
+        // Of what is lost in several runs the frame behind it all was opened for the first one.
+        if let Some((first, ptr)) = self.open.as_ref().map(|open| (open.next, open.ptr))
+            && seq < first
+        {
+            return lost(log, seq, Some(first), ptr);
+        }
         // Taken out, so that a frame that is left behind cannot be mistaken for the one that follows.
         let mut open = self.open.take().filter(|open| open.next <= seq && seq < open.end);
         let found = loop {
@@ -222,26 +228,13 @@ impl Position {
                         Err(error) => go_around(log, frame.ptr, seq, error)?,
                     }
                 }
-                Ok(Step::Frame(frame)) if log.goes_on_behind_damage() => {
-                    let (until, next) = (frame.header.first_item, frame.ptr);
-                    self.open = OpenFrame::new(&frame).ok();
-                    return Ok(Opened::Lost { until: Some(until), next });
-                }
                 Ok(Step::Frame(frame)) => {
-                    let what = format!(
-                        "event {seq} is owed, and the log goes on with event {}",
-                        frame.header.first_item
-                    );
-                    return Err(Error::corrupt(what).of_lsn(frame.header.lsn));
+                    let answer = lost(log, seq, Some(frame.header.first_item), frame.ptr)
+                        .map_err(|error| error.of_lsn(frame.header.lsn))?;
+                    self.open = OpenFrame::new(&frame).ok();
+                    return Ok(answer);
                 }
-                Ok(Step::End) if log.goes_on_behind_damage() => {
-                    return Ok(Opened::Lost { until: None, next: self.cursor.next });
-                }
-                Ok(Step::End) => {
-                    return Err(Error::corrupt(format!(
-                        "event {seq} is owed, and the log ends before it"
-                    )));
-                }
+                Ok(Step::End) => return lost(log, seq, None, self.cursor.next),
                 // The cursor stands behind the damage.
                 Err(error) if is_passable(log, &error) => {}
                 Err(error) => return Err(error),
@@ -257,6 +250,35 @@ enum Opened<'a> {
     Frame(&'a mut OpenFrame),
     /// Damage: the events below `until` cannot be read, and the log goes on at `next`. `None`: it ends.
     Lost { until: Option<EventSeq>, next: FramePtr },
+}
+
+/// Event `seq` is owed, and the log goes on at `next` with event `first`, if any. Damage that is set aside says why, under either policy:
+/// who set it aside may have died before the log said that its events are lost.
+///
+/// # Errors
+/// `Corrupt` if nothing says why, and damage is not gone around.
+fn lost<'a>(
+    log: &Log,
+    seq: EventSeq,
+    first: Option<EventSeq>,
+    next: FramePtr,
+) -> Result<Opened<'a>> {
+    let known = log.set_aside_until(seq);
+    if log.goes_on_behind_damage() {
+        if known.is_none() {
+            crate::trace::error!(event = seq.get(), "an event is owed and not in the log: lost");
+        }
+        return Ok(Opened::Lost { until: first, next });
+    }
+    match (known, first) {
+        (Some(end), _) => Ok(Opened::Lost { until: first.or(Some(end)).min(Some(end)), next }),
+        (None, Some(first)) => Err(Error::corrupt(format!(
+            "event {seq} is owed, and the log goes on with event {first}"
+        ))),
+        (None, None) => {
+            Err(Error::corrupt(format!("event {seq} is owed, and the log ends before it")))
+        }
+    }
 }
 
 /// True for damage that is gone around.

@@ -24,10 +24,13 @@ pub(crate) fn open(
     queue: &Queue,
     purpose: Purpose,
 ) -> Result<(Arc<Log>, Checkpoints, RecoveryReport)> {
-    let dirs = Directories::claim(vfs, home, &options.data_dirs, options.on_damage)?;
+    let dirs = Directories::claim(vfs, home, &options.data_dirs, options.on_damage, purpose)?;
     let mut warnings = Vec::new();
-    let quarantine =
-        Quarantine::claim(&*dirs.vfs, &dirs.home, &mut |warning| warnings.push(warning))?;
+    let mut warn = |warning| warnings.push(warning);
+    let mut quarantine = Quarantine::read(&*dirs.vfs, &dirs.home, &mut warn)?;
+    if purpose == Purpose::Use {
+        quarantine.remove_temporary(&*dirs.vfs, &mut warn);
+    }
     let go_on = options.on_damage == OnDamage::Quarantine;
     let mut listing = Listing::read(&dirs, &|at| go_on || quarantine.of(at).is_some())?;
     let candidates = read_checkpoints(&*dirs.vfs, std::mem::take(&mut listing.checkpoints));

@@ -210,6 +210,18 @@ impl State {
         (first < end).then_some((first, end))
     }
 
+    /// Of the events from one to before another, from the first to the last one owed. Equal if none is.
+    pub(crate) fn owed_of(&self, (first, until): (EventSeq, EventSeq)) -> (EventSeq, EventSeq) {
+        let mut owed = (first, first);
+        let mut next = first;
+        while let Some((run, end)) = self.owed_run(next).filter(|(run, _)| *run < until) {
+            let first = if owed.0 < owed.1 { owed.0 } else { run };
+            owed = (first, end.min(until));
+            next = end;
+        }
+        owed
+    }
+
     /// Ranges taken out of order, for tools: first and end.
     pub(crate) fn taken_ranges(&self) -> impl Iterator<Item = (EventSeq, EventSeq)> {
         self.taken.iter().map(|(first, taken)| (*first, taken.end))
