@@ -46,7 +46,15 @@ pub(super) fn salvage(
         first_lsn,
         cut_lsn: first_lsn.previous(),
         first_item: first.first_item,
-        epoch: before.map_or(1, |before| before.epoch.saturating_add(1)),
+        epoch: match (before, after) {
+            // The successor is of the same epoch, unless it was the first one of its own: then all below it was its cut.
+            (_, Some(after)) if after.cut_lsn.next() == after.first_lsn => {
+                after.epoch.saturating_sub(1)
+            }
+            (_, Some(after)) => after.epoch,
+            (Some(before), None) => before.epoch.saturating_add(1),
+            (None, None) => 1,
+        },
     };
     Ok(Some((Segment { path: path.to_path_buf(), header }, offset)))
 }
