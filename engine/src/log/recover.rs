@@ -124,7 +124,12 @@ pub(crate) fn open(
     let new = segments.newest().is_none() && damages.is_empty();
     let policy = options.on_damage;
     let mut passed_over = Vec::new();
-    let some_unreadable = damages.iter().any(|damage| damage.state == FileState::Unreadable);
+    // Also one that has got its other name by now, when an open ended before it made the next segment.
+    let images = checkpoints.iter().filter_map(|(_, image)| image.as_ref().ok());
+    let some_unreadable = damages.iter().any(|damage| damage.state == FileState::Unreadable)
+        || images
+            .map(|image| start_of(image.next_frame.segment))
+            .any(|at| quarantine.of(at).is_some());
     let chosen = choose_image(
         &*dirs.vfs,
         &segments,

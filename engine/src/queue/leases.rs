@@ -214,7 +214,13 @@ impl Position {
             return lost(log, seq, Some(first), ptr);
         }
         // Taken out, so that a frame that is left behind cannot be mistaken for the one that follows.
-        let mut open = self.open.take().filter(|open| open.next <= seq && seq < open.end);
+        let mut open = self.open.take().filter(|open| seq < open.end);
+        if let Some(ahead) = open.take_if(|open| seq < open.next) {
+            // The frame behind a damage, in which more than one run of events is owed.
+            let (until, next) = (ahead.next, ahead.ptr);
+            self.open = Some(ahead);
+            return Ok(Opened::Lost { until: Some(until), next });
+        }
         let found = loop {
             if let Some(open) = open.take() {
                 break open;

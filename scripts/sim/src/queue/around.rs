@@ -302,29 +302,26 @@ impl Gone<'_> {
             if life < crashes {
                 disk.plan(disk.operations() + 1 + rng.below(45), Fault::Crash);
             }
-            let opened = self.open(disk);
-            let channel = match opened {
-                Ok(channel) => channel,
-                Err(_) if disk.is_dead() => {
-                    end(disk, if rng.chance(50) { End::Kill } else { End::PowerCut });
-                    continue;
+            match self.open(disk) {
+                Ok(channel) => {
+                    if !disk.is_dead() {
+                        self.check_told(&channel, &mut told)?;
+                    }
+                    self.take_all(disk, &channel, rng, &mut acknowledged, &mut perhaps)?;
+                    if life == crashes {
+                        let events = acknowledged.union(&perhaps).copied().collect();
+                        let came = Came { events, channel };
+                        let outcome = self.compare(disk, &came)?;
+                        return Ok((came, outcome));
+                    }
                 }
+                Err(_) if disk.is_dead() => {}
                 Err(error) => {
                     return Err(format!("{} keeps the channel shut: {error:?}", self.kind));
                 }
-            };
-            if !disk.is_dead() {
-                self.check_told(&channel, &mut told)?;
             }
-            self.take_all(disk, &channel, rng, &mut acknowledged, &mut perhaps)?;
-            if life == crashes {
-                let events = acknowledged.union(&perhaps).copied().collect();
-                let came = Came { events, channel };
-                let outcome = self.compare(disk, &came)?;
-                return Ok((came, outcome));
-            }
-            drop(channel);
             let how = if rng.chance(50) { End::Kill } else { End::PowerCut };
+            // Under `Interval` the power takes what was acknowledged in this life, or before it.
             if how == End::PowerCut && self.options.durability != Durability::EachCommit {
                 perhaps.append(&mut acknowledged);
             }

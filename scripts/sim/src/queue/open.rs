@@ -6,7 +6,7 @@ use crate::{
     model::{Check, Event, Floor, Fold, ensure},
 };
 use fchannel::{
-    Channel, ErrorKind, Inspector, RecoveryReport, Severity, TakeLimit, Verdict, Verify,
+    Channel, ErrorKind, Inspector, OnDamage, RecoveryReport, Severity, TakeLimit, Verdict, Verify,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -301,7 +301,9 @@ impl Queue<'_> {
 
     /// The tool that looks at a directory finds no damage where there is none.
     fn inspect(&mut self) -> Check {
-        if !self.opened_before || !self.disk.operations().is_multiple_of(4) {
+        // Behind a damage it compares images with a replay that lacks what was lost.
+        let sound = self.options.on_damage == OnDamage::Refuse;
+        if !self.opened_before || !sound || !self.disk.operations().is_multiple_of(4) {
             return Ok(());
         }
         let vfs = Arc::new(self.disk.clone());
