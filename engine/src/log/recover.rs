@@ -105,7 +105,8 @@ pub(crate) enum Beginning<'a> {
 /// before anything is written to the log, and then those that were written anew.
 ///
 /// # Errors
-/// `Corrupt`, with the verdict, unless damage is to be set aside; `NotAChannel`; `NewerFormat`; `DiskFull`; `Io`. Nothing is changed then.
+/// `Corrupt`, with the verdict, unless damage is to be set aside; `NotAChannel`; `NewerFormat`; `DiskFull`; `Io`. The log is as it was
+/// then, but damage may have been set aside by then: that has its record, and files that cannot be read another name.
 pub(crate) fn open(
     dirs: Directories,
     listing: Listing,
