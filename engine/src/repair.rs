@@ -88,7 +88,7 @@ pub struct Made {
 /// `Locked` while an agent has it open; `NotAChannel` if a directory is absent, or found at an old place only after others were moved or
 /// copied, and for a bare log: only its user knows what its state is worth without a record; `Corrupt` if its manifest cannot be read and
 /// other directories may belong to it;
-/// `NewerFormat`; `DiskFull`; `Io`.
+/// `NewerFormat`; `DiskFull`; `Io`. What was done by then is taken back, or the error says so.
 ///
 /// # Examples
 /// ```
@@ -126,8 +126,36 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
         let (damages, left, warnings) = (Vec::new(), Vec::new(), Vec::new());
         return Ok(Repaired { damages, left, findings, owed, lost: 0, undo, warnings });
     }
+    // What lies there is what the undo brings back: nobody may be at work.
+    let held = Directories::hold(Arc::clone(&vfs), &home, &data, &|_| true)?;
     let old = files(&*vfs, &home, &data)?;
-    let data_dirs = if data == [home.clone()] { Vec::new() } else { data.clone() };
+    drop(held);
+    let set_aside = set_aside(&vfs, &home, &data);
+    let all = match set_aside.and_then(|all| Ok((all, undo_to(&*vfs, &home, &data, &old)?))) {
+        Ok(all) => all,
+        Err(error) => return Err(taken_back(&vfs, &home, &data, &old, error)),
+    };
+    let (SetAside { mut damages, mut warnings, owed, lost }, undo) = all;
+    let damages = damages.split_off(known);
+    let left = left_of(&vfs, &home, &damages).unwrap_or_else(|error| {
+        warnings.push(format!("what is left of the damage could not be told: {error}"));
+        vec![Left::default(); damages.len()]
+    });
+    let (findings, owed) = (damaged.findings, (before.owed, owed));
+    Ok(Repaired { damages, left, findings, owed, lost, undo, warnings })
+}
+
+/// What an open that sets damage aside leaves.
+struct SetAside {
+    damages: Vec<Quarantined>,
+    warnings: Vec<String>,
+    owed: u64,
+    lost: u64,
+}
+
+/// Sets all damage aside; the log is not held any more then.
+fn set_aside(vfs: &Arc<dyn Vfs>, home: &Path, data: &[PathBuf]) -> Result<SetAside> {
+    let data_dirs = if data == [home.to_path_buf()] { Vec::new() } else { data.to_vec() };
     let options = Options {
         data_dirs,
         capacity_events: u64::MAX,
@@ -135,30 +163,66 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
         on_damage: OnDamage::Quarantine,
         ..Options::default()
     };
-    let channel = Channel::open_for(Arc::clone(&vfs), &home, options, Purpose::Repair)?;
-    let finished = channel.finish_repair().and_then(|()| set_the_rest_aside(&vfs, &channel, &home));
-    let new = files(&*vfs, &home, &data)?;
-    finished?;
+    let channel = Channel::open_for(Arc::clone(vfs), home, options, Purpose::Repair)?;
+    let report = channel.recovery();
+    if report.damages.iter().any(|damage| damage.id == 0) {
+        // An agent goes on without a record where it must. A repair can wait for room.
+        let what = format!("damage has no record: {}", report.warnings.join("; "));
+        return Err(Error::new(ErrorKind::Io, what).in_file(home));
+    }
+    channel.finish_repair()?;
+    set_the_rest_aside(vfs, &channel, home)?;
+    let (damages, warnings) = (channel.quarantined(), report.warnings.clone());
     let stats = channel.stats();
-    let (owed, lost) = ((before.owed, stats.events), stats.lost);
-    let damages = channel.quarantined().split_off(known);
-    let warnings = channel.recovery().warnings.clone();
-    drop(channel);
-    let left = left_of(&vfs, &home, &damages)?;
-    let renamed = renamed(&old, &new);
+    Ok(SetAside { damages, warnings, owed: stats.events, lost: stats.lost })
+}
+
+/// How to come back to the `old` files.
+fn undo_to(
+    vfs: &dyn Vfs,
+    home: &Path,
+    data: &[PathBuf],
+    old: &BTreeMap<PathBuf, bool>,
+) -> Result<Undo> {
+    let new = files(vfs, home, data)?;
+    let renamed = renamed(old, &new);
     let targets: BTreeSet<&PathBuf> = renamed.iter().map(|(_, to)| to).collect();
-    let mut made = Vec::new();
     let replaced: BTreeSet<&PathBuf> = renamed.iter().map(|(from, _)| from).collect();
+    let mut made = Vec::new();
     for (path, is_dir) in &new {
         // What has the old name of a damaged file is new.
         if replaced.contains(path) || !old.contains_key(path) && !targets.contains(path) {
-            let content = if *is_dir { None } else { Some(content_of(&*vfs, path)?) };
+            let content = if *is_dir { None } else { Some(content_of(vfs, path)?) };
             made.push(Made { path: path.clone(), content });
         }
     }
-    let undo = Undo { home, data, made, renamed };
-    let findings = damaged.findings;
-    Ok(Repaired { damages, left, findings, owed, lost, undo, warnings })
+    Ok(Undo { home: home.to_path_buf(), data: data.to_vec(), made, renamed })
+}
+
+/// A repair that fails leaves nothing behind, if that is in its power; answers why it failed.
+fn taken_back(
+    vfs: &Arc<dyn Vfs>,
+    home: &Path,
+    data: &[PathBuf],
+    old: &BTreeMap<PathBuf, bool>,
+    error: Error,
+) -> Error {
+    if matches!(error.kind(), ErrorKind::Locked { .. }) {
+        return error;
+    }
+    let back = undo_to(&**vfs, home, data, old).and_then(|undo| {
+        let nothing = undo.made.is_empty() && undo.renamed.is_empty();
+        if nothing { Ok(()) } else { undo_on(Arc::clone(vfs), &undo) }
+    });
+    match back {
+        Ok(()) => error,
+        Err(why) => {
+            let what = format!(
+                "{error}; what was done by then could not be taken back: {why}. No event is lost by that"
+            );
+            Error::new(error.kind().clone(), what)
+        }
+    }
 }
 
 /// What [`repair`] would do, exactly: it is done in memory, over the files as they are. Nothing is written, no lock is taken; of a channel

@@ -151,6 +151,36 @@ fn a_repair_that_dies_anywhere_holds_nobody_up() {
 }
 
 #[test]
+fn a_repair_that_fails_leaves_every_file_as_it_was() {
+    for whole in worlds() {
+        let before = contents(&whole);
+        for fault in [Fault::NoSpace, Fault::Error] {
+            let mut failed = 0;
+            for at in 1.. {
+                let world = whole.copy();
+                world.plan(world.operations() + at, fault);
+                let answer = repair_in(&world);
+                if world.operations() < at {
+                    break;
+                }
+                match answer {
+                    Ok(repaired) => assert!(!repaired.damages.is_empty(), "{fault:?}, {at}"),
+                    Err(error) => {
+                        assert_eq!(
+                            contents(&world),
+                            before,
+                            "{fault:?} in operation {at}: {error}"
+                        );
+                        failed += 1;
+                    }
+                }
+            }
+            assert!(failed > 5, "{fault:?} fails it");
+        }
+    }
+}
+
+#[test]
 fn an_undo_that_dies_anywhere_holds_nobody_up_and_can_be_done_again() {
     for whole in worlds() {
         let before = contents(&whole);

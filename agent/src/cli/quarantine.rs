@@ -259,19 +259,28 @@ fn requeue(args: &SettleArgs, registry: &Registry) -> Result<Exit, Exit> {
         ..Options::default()
     };
     let channel = Channel::open(home, options).map_err(|error| fail(&error))?;
-    put_back(&channel, &damage, &events).map_err(|error| fail(&error))?;
+    let is_put_back = put_back(&channel, &damage, &events).map_err(|error| fail(&error))?;
     channel.close().map_err(|error| fail(&error))?;
+    if !is_put_back {
+        let text = format!("damage {} was settled meanwhile: nothing was put back\n", damage.id);
+        return Ok(output::finish(&text, Exit::Done));
+    }
     let text = format!("{what}{} events put back, damage {} settled\n", events.len(), damage.id);
     Ok(output::finish(&text, if unread > 0 { Exit::Partial } else { Exit::Done }))
 }
 
 /// Puts the events, and settles the damage. A mark of the channel, committed with each transaction, says how many are in: so that a second
-/// try after a crash goes on where the first one ended.
+/// try after a crash goes on where the first one ended. False if somebody else has settled it by now: who plans holds no lock.
 fn put_back(
     channel: &Channel,
     damage: &Quarantined,
     events: &[&SalvagedEvent],
-) -> fchannel::Result<()> {
+) -> fchannel::Result<bool> {
+    let is_it =
+        |pending: &Quarantined| (pending.id, pending.found_ms) == (damage.id, damage.found_ms);
+    if !channel.quarantined().iter().any(is_it) {
+        return Ok(false);
+    }
     // With the time, in case that somebody removes records by hand and their numbers come again.
     let mark = format!("fchannel.quarantine.{}.{}", damage.id, damage.found_ms);
     let done = channel.mark(mark.as_bytes()).and_then(|bytes| {
@@ -297,7 +306,7 @@ fn put_back(
     channel.settle(damage.id)?;
     let mut put = channel.begin_put();
     put.set_mark(mark.as_bytes(), b"")?;
-    committed(put.commit())
+    committed(put.commit()).map(|()| true)
 }
 
 fn committed(answer: Result<fchannel::Committed, PutError>) -> fchannel::Result<()> {
@@ -337,4 +346,53 @@ fn settle(args: &SettleArgs, registry: &Registry) -> Result<Exit, Exit> {
     drop(inspector);
     repair::settle(&dir, damage.id).map_err(|error| fail(&error))?;
     Ok(output::finish(&format!("damage {} settled\n", damage.id), Exit::Done))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use fchannel::TakeLimit;
+
+    fn open_channel(dir: &Path, on_damage: OnDamage) -> Channel {
+        let options = Options { on_damage, free_space_min_bytes: 0, ..Options::default() };
+        Channel::open(dir, options).unwrap()
+    }
+
+    /// A channel whose first event was set aside, and is not taken.
+    fn with_a_damage(dir: &Path) -> Channel {
+        let channel = open_channel(dir, OnDamage::Refuse);
+        for body in ["lost event", "whole event"] {
+            let mut put = channel.begin_put();
+            let event = Event::of_body(Bytes::from_static(body.as_bytes()));
+            put.push_with(|buffer| event.encode_into(buffer)).unwrap();
+            put.commit().unwrap();
+        }
+        channel.close().unwrap();
+        let segment = dir.join("seg-1");
+        let mut bytes = std::fs::read(&segment).unwrap();
+        let at = bytes.windows(10).position(|window| window == b"lost event").unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(segment, bytes).unwrap();
+        repair::repair(dir).unwrap();
+        open_channel(dir, OnDamage::Refuse)
+    }
+
+    #[test]
+    fn who_comes_second_puts_nothing_back_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let channel = with_a_damage(dir.path());
+        let inspector = Inspector::open(dir.path()).unwrap();
+        let damage = &inspector.quarantined()[0];
+        let frames = inspector.salvage(damage).unwrap();
+        let events = frames.iter().flat_map(|frame| &frame.events);
+        let events: Vec<&SalvagedEvent> = events.filter(|event| event.lost).collect();
+        assert_eq!(events.len(), 1);
+        assert!(put_back(&channel, damage, &events).unwrap());
+        // Planned before the first one was done.
+        assert!(!put_back(&channel, damage, &events).unwrap());
+        let take = channel.begin_take(TakeLimit::events(9)).unwrap();
+        assert_eq!(take.records().len(), 2);
+        assert_eq!(channel.marks(), []);
+    }
 }

@@ -105,8 +105,18 @@ fn plan(args: &RepairArgs, dir: &Path) -> Result<Exit, Exit> {
 }
 
 fn apply(args: &RepairArgs, dir: &Path) -> Result<Exit, Exit> {
+    let inspector = Inspector::open(dir).map_err(|error| fail(&error))?;
+    let (home, _) = inspector.directories_to_change().map_err(|error| fail(&error))?;
+    // Before the deed: where there is no place for the report, nothing is done.
+    let report = Report::begin(home).map_err(|error| {
+        output::complain(&format!("no report can be written to {}: {error}", output::path(home)));
+        Exit::Failed
+    })?;
+    drop(inspector);
     let repaired = repair::repair(dir).map_err(|error| fail(&error))?;
-    let after = findings_after(dir)?;
+    // Whatever becomes of this, the deed is done, and the report of it the only way back.
+    let (after, is_checked) =
+        findings_after(dir).map_or_else(|_| (Vec::new(), false), |after| (after, true));
     let page = page(&repaired, true, &after);
     if !page.changes() {
         let (exit, end) = match page.has_something() {
@@ -115,7 +125,7 @@ fn apply(args: &RepairArgs, dir: &Path) -> Result<Exit, Exit> {
         };
         return Ok(output::finish(&text(args, &page, dir, end), exit));
     }
-    let report = match write_report(&repaired.undo.home, &page) {
+    let report = match report.write(&page) {
         Ok(report) => report,
         Err(error) => {
             output::complain(&format!("the report could not be written: {error}; here it is"));
@@ -123,7 +133,9 @@ fn apply(args: &RepairArgs, dir: &Path) -> Result<Exit, Exit> {
         }
     };
     let report = output::path(&report);
-    let verified = if after.is_empty() {
+    let verified = if !is_checked {
+        "not possible: see above".to_owned()
+    } else if after.is_empty() {
         "clean".to_owned()
     } else {
         let codes: Vec<&str> = after.iter().map(|finding| finding.code).collect();
@@ -134,7 +146,11 @@ fn apply(args: &RepairArgs, dir: &Path) -> Result<Exit, Exit> {
          look     fchannel quarantine list {}\n",
         output::path(dir)
     );
-    let exit = if page.lost() > 0 { Exit::Partial } else { Exit::Done };
+    let exit = match (is_checked, page.lost()) {
+        (false, _) => Exit::Failed,
+        (true, 0) => Exit::Done,
+        (true, _) => Exit::Partial,
+    };
     Ok(output::finish(&text(args, &page, dir, &end), exit))
 }
 
@@ -167,29 +183,48 @@ fn findings_after(dir: &Path) -> Result<Vec<Finding>, Exit> {
     Ok(calls.filter(|finding| finding.severity > Severity::Info).collect())
 }
 
-/// Beside the checkpoints, under a name that is not taken, durable on return.
-fn write_report(home: &Path, page: &RepairPage<'_>) -> io::Result<PathBuf> {
-    let time = i64::try_from(page.time_ms).unwrap_or_default();
-    let time = jiff::Timestamp::from_millisecond(time).unwrap_or_default();
-    let time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let names = (1..100).map(|number| match number {
-        1 => format!("repair-{time}.json"),
-        _ => format!("repair-{time}-{number}.json"),
-    });
-    for name in names {
-        let path = home.join(name);
-        match File::create_new(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-            Ok(mut file) => {
-                file.write_all(format!("{:#}\n", page.json()).as_bytes())?;
-                file.sync_all()?;
-                File::open(home)?.sync_all()?;
+/// The report, under a temporary name until all of it is durable.
+struct Report {
+    home: PathBuf,
+    temporary: PathBuf,
+    file: File,
+}
+
+impl Report {
+    /// Makes an empty one, durable on return.
+    fn begin(home: &Path) -> io::Result<Self> {
+        let temporary = home.join(format!("repair-{}.json.tmp", std::process::id()));
+        let file = File::create(&temporary)?;
+        file.sync_all()?;
+        Ok(Self { home: home.to_path_buf(), temporary, file })
+    }
+
+    /// Writes it beside the checkpoints, whole or not at all, under a name that is not taken, durable on return.
+    fn write(mut self, page: &RepairPage<'_>) -> io::Result<PathBuf> {
+        self.file.write_all(format!("{:#}\n", page.json()).as_bytes())?;
+        self.file.sync_all()?;
+        let time = i64::try_from(page.time_ms).unwrap_or_default();
+        let time = jiff::Timestamp::from_millisecond(time).unwrap_or_default();
+        let time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let names = (1..100).map(|number| match number {
+            1 => format!("repair-{time}.json"),
+            _ => format!("repair-{time}-{number}.json"),
+        });
+        for path in names.map(|name| self.home.join(name)) {
+            if !fs::exists(&path)? {
+                fs::rename(&self.temporary, &path)?;
+                File::open(&self.home)?.sync_all()?;
                 return Ok(path);
             }
         }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
-    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.temporary));
+    }
 }
 
 fn undo(report: &Path) -> Result<Exit, Exit> {

@@ -249,7 +249,10 @@ impl<'a> Queue<'a> {
             ErrorKind::DiskFull => {
                 let is_put = matches!(effect, Effect::Put { .. });
                 // Takes wait for room only when the reserve that is theirs is used up: one spare is for an open.
-                let none_for_takes = self.data_dirs().iter().any(|dir| self.spares_in(dir) < 2);
+                // One that an error left with its name, nobody counts on.
+                let made = self.life.as_ref().is_some_and(|life| life.both_reserves);
+                let there = self.data_dirs().iter().all(|dir| self.spares_in(dir) >= 2);
+                let none_for_takes = !(made && there);
                 (self.errors || self.short) && (is_put || none_for_takes)
             }
             _ => false,
