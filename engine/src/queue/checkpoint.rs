@@ -143,9 +143,11 @@ impl Checkpoints {
         Some(self.kept.remove(1).path)
     }
 
+    /// Removes what is spent: all that can be, whatever becomes of one.
     fn remove_spent(&mut self, vfs: &dyn Vfs) -> Result<()> {
-        while let Some(path) = self.spent.last() {
-            match vfs.remove(path) {
+        let mut failed = Ok(());
+        for path in std::mem::take(&mut self.spent) {
+            match vfs.remove(&path) {
                 // One that is gone already is what we want. A directory with something in it is somebody's, whatever its name.
                 Err(error)
                     if !matches!(
@@ -153,12 +155,13 @@ impl Checkpoints {
                         io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
                     ) =>
                 {
-                    return Err(Error::io("cannot remove an old checkpoint", path, error));
+                    failed = Err(Error::io("cannot remove an old checkpoint", &path, error));
+                    self.spent.push(path);
                 }
-                _ => drop(self.spent.pop()),
+                _ => {}
             }
         }
-        Ok(())
+        failed
     }
 
     /// Rule S1: a segment is needed while it holds a frame newer than the *older* checkpoint, or an event that the *newest published*
