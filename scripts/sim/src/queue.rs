@@ -247,7 +247,10 @@ impl<'a> Queue<'a> {
         let allowed = match error.kind() {
             ErrorKind::Poisoned => dead || self.errors || self.disk.has_capacity(),
             ErrorKind::DiskFull => {
-                matches!(effect, Effect::Put { .. }) && (self.errors || self.short)
+                let is_put = matches!(effect, Effect::Put { .. });
+                // Takes wait for room only when the reserve that is theirs is used up: one spare is for an open.
+                let none_for_takes = self.data_dirs().iter().any(|dir| self.spares_in(dir) < 2);
+                (self.errors || self.short) && (is_put || none_for_takes)
             }
             _ => false,
         };

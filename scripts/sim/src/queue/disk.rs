@@ -37,7 +37,7 @@ impl Queue<'_> {
         self.files("seg-")
     }
 
-    fn data_dirs(&self) -> Vec<PathBuf> {
+    pub(super) fn data_dirs(&self) -> Vec<PathBuf> {
         match self.options.data_dirs.as_slice() {
             [] => vec![PathBuf::from(HOME)],
             dirs => dirs.to_vec(),
@@ -48,7 +48,7 @@ impl Queue<'_> {
         self.data_dirs().iter().all(|dir| self.spares_in(dir) >= count)
     }
 
-    fn spares_in(&self, dir: &Path) -> usize {
+    pub(super) fn spares_in(&self, dir: &Path) -> usize {
         self.files("spare-").iter().filter(|spare| spare.parent() == Some(dir)).count()
     }
 
