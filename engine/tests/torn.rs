@@ -41,6 +41,11 @@ fn open_with(world: &SimVfs, on_damage: OnDamage) -> fchannel::Result<Channel> {
     Channel::open_on(Arc::new(world.clone()), Path::new(HOME), Options { on_damage, ..options() })
 }
 
+/// An event of `len` bytes, which say so.
+fn filled(len: usize) -> Vec<u8> {
+    vec![u8::try_from(len % 256).unwrap(); len]
+}
+
 fn look(channel: &Channel) -> fchannel::Result<Vec<(u64, Vec<u8>)>> {
     let records = channel.peek(None, TakeLimit { events: u32::MAX, bytes: u64::MAX })?;
     Ok(records.into_iter().map(|record| (record.seq.get(), record.payload.to_vec())).collect())
@@ -526,7 +531,7 @@ fn a_channel_goes_on_without_its_newest_segment() {
         let channel = open(&world).unwrap();
         let mut history = vec![Vec::new()];
         let mut put = |len: usize| {
-            channel.put(&vec![len as u8; len]).unwrap();
+            channel.put(&filled(len)).unwrap();
             history.push(look(&channel).unwrap());
         };
         if segments == 2 {
@@ -542,7 +547,7 @@ fn a_channel_goes_on_without_its_newest_segment() {
         let files = segment_files(&world);
         assert_eq!(files.len(), segments);
         let newest = files.last().unwrap();
-        world.set_content(newest, vec![0xa5; world.len(newest).unwrap() as usize]);
+        world.set_content(newest, vec![0xa5; usize::try_from(world.len(newest).unwrap()).unwrap()]);
         for at in 1.. {
             let copy = world.copy();
             copy.plan(copy.operations() + at, Fault::Crash);
@@ -567,7 +572,7 @@ fn events_below_the_checkpoint_are_named_with_the_head_of_their_segment() {
         let channel = open(&world).unwrap();
         let mut history = vec![Vec::new()];
         let mut put = |len: usize| {
-            channel.put(&vec![len as u8; len]).unwrap();
+            channel.put(&filled(len)).unwrap();
             history.push(look(&channel).unwrap());
         };
         if segments == 2 {
@@ -649,7 +654,7 @@ fn sound_frames_of_a_salvaged_segment_are_not_void() {
             channel.checkpoint().unwrap();
         }
         for len in [100, 3_000, 200, 300, 62_000, 400] {
-            channel.put(&vec![len as u8; len]).unwrap();
+            channel.put(&filled(len)).unwrap();
             history.push(look(&channel).unwrap());
             if restart_between && len == 300 {
                 channel.close().unwrap();

@@ -8,7 +8,7 @@ use fchannel_sim::Order;
 use plants::{PLANTS, Plant};
 use std::time::Instant;
 
-pub(crate) use build::stale_plants;
+pub(crate) use build::{stale_plants, stale_table};
 
 pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
     if arguments.has("--plants") {

@@ -71,6 +71,11 @@ pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
         line: 1,
         what,
     }));
+    findings.extend(crate::sim::stale_table()?.into_iter().map(|what| Finding {
+        file: "docs/TESTING.md".to_owned(),
+        line: 1,
+        what,
+    }));
     for finding in &findings {
         println!("{finding}");
     }

@@ -51,8 +51,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "W4: a group is acknowledged when it is synced; else loss",
         &[edit(
             "log/writer.rs",
-            "self.write_with_fill(&slices, bytes, sync, log.options.segment_bytes_max)",
-            "self.write_with_fill(&slices, bytes, Sync::No, log.options.segment_bytes_max)",
+            "self.write_with_fill(&slices, fill, sync)",
+            "self.write_with_fill(&slices, fill, Sync::No)",
         )],
     ),
     plant(
@@ -95,7 +95,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "W5: nothing is written or synced after the log stopped itself: no checkpoint, no vouching frame",
         &[edit(
             "log/mod.rs",
-            "        if let Some(poison) = self.poison.get() {\n            return Err(poison.clone());\n        }\n        let answer = work",
+            "        if let Some(poison) = self.poison.get() {\n            \
+             return Err(poison.clone());\n        }\n        let answer = work",
             "        let answer = work",
         )],
     ),
@@ -119,8 +120,8 @@ pub(crate) const PLANTS: &[Plant] = &[
             ),
             edit(
                 "log/writer.rs",
-                "        self.sync()?;\n        if std::mem::take(&mut self.left_behind) {",
-                "        if std::mem::take(&mut self.left_behind) {",
+                "        self.sync()?;\n        let mut header",
+                "        let mut header",
             ),
         ],
     ),
@@ -147,8 +148,9 @@ pub(crate) const PLANTS: &[Plant] = &[
         "create, step 1: never over a file that still has a segment's name",
         &[edit(
             "log/mod.rs",
-            "                self.dirs.vfs.retire(&segment.path, &spare).map(|()| spares.keep(dir, spare))",
-            "                drop(spare);\n                spares.keep(dir, segment.path.clone());\n                Ok(())",
+            "                vfs.retire(&segment.path, &name).and_then(|()| {\n                    spares.keep(dir, name, bytes);",
+            "                drop(name);\n                Ok::<(), std::io::Error>(()).and_then(|()| {\n                    \
+             spares.keep(dir, segment.path.clone(), bytes);",
         )],
     ),
     plant(
@@ -162,8 +164,8 @@ pub(crate) const PLANTS: &[Plant] = &[
             ),
             edit(
                 "log/recover.rs",
-                "        salt: dirs.vfs.random(),",
-                "        salt: id.get().wrapping_mul(0x9e37_79b9_7f4a_7c15),",
+                "= (dirs.vfs.random(), scan.vouched);",
+                "= (id.get().wrapping_mul(0x9e37_79b9_7f4a_7c15), scan.vouched);",
             ),
         ],
     ),
@@ -244,8 +246,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "N1: an open syncs each directory before it builds on what the listing shows",
         &[edit(
             "log/dirs.rs",
-            "            vfs.sync_dir(dir)\n                .map_err(|error| Error::io(\"cannot sync the directory\", dir, error))?;\n",
-            "",
+            "    vfs.sync_dir(dir).map_err(|error| Error::io(\"cannot sync the directory\", dir, error))?;\n    Ok(lock)",
+            "    Ok(lock)",
         )],
     ),
     plant(
@@ -354,9 +356,11 @@ pub(crate) const PLANTS: &[Plant] = &[
         "S4: what an image points to is checked after the replay: a later take may have freed a segment that is gone",
         &[edit(
             "log/recover.rs",
-            "    let mut recovering = Recovering {\n",
-            "    if let Some(oldest) = segments.oldest()\n        && let Some(missing) = apply.missing_before(&oldest.header, &[])?\n    \
-             {\n        return Err(Error::corrupt(missing.what).in_file(&dirs.home));\n    }\n    let mut recovering = Recovering {\n",
+            "    let mut recovering = Recovering::behind(",
+            "    if let Some(oldest) = segments.oldest()\n        \
+             && let Some(missing) = apply.missing_before(&oldest.header, &[])?\n    {\n        \
+             return Err(Error::corrupt(missing.what).in_file(&dirs.home));\n    }\n    \
+             let mut recovering = Recovering::behind(",
         )],
     ),
     plant(
@@ -434,21 +438,29 @@ pub(crate) const PLANTS: &[Plant] = &[
     plant(
         "cut-at-the-end",
         "recovery, step 8: what was written anew is void where it was",
-        &[edit("log/recover.rs", "        cut_lsn: scan.vouched,", "        cut_lsn: scan.end,")],
+        &[edit(
+            "log/recover.rs",
+            "= (dirs.vfs.random(), scan.vouched);",
+            "= (dirs.vfs.random(), scan.end);",
+        )],
     ),
     plant(
         "spend-the-reserve",
         "recovery: spares are kept in reserve, since an open on a full disk needs a segment",
         &[edit(
-            "log/segments.rs",
-            "create(spares.donor(dir, RESERVES)),",
-            "create(spares.donor(dir, 0)),",
+            "log/spares.rs",
+            "self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.first().cloned()",
+            "self.by_dir.get(dir)?.first().cloned()",
         )],
     ),
     plant(
         "open-without-the-last-reserve",
         "a full disk: the last reserve is for an open, which needs a segment too",
-        &[edit("log/segments.rs", "        Blocks::OrLast => 0,", "        Blocks::OrLast => 2,")],
+        &[edit(
+            "log/spares.rs",
+            "            Blocks::OrLast => 0,",
+            "            Blocks::OrLast => 2,",
+        )],
     ),
     plant(
         "put-into-the-reserve",
@@ -464,7 +476,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         "a full disk: what was refused is made void by an epoch; else it comes back after a crash",
         &[edit(
             "log/writer.rs",
-            "        self.begin_epoch();\n        let blocks",
+            "        self.left_behind = true;\n        let blocks",
             "        let blocks",
         )],
     ),
@@ -473,8 +485,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "a full disk: puts are refused when the segment that makes them void is durable, not before",
         &[edit(
             "log/writer.rs",
-            "        self.begin_epoch();\n        let blocks",
-            "        self.begin_epoch();\n        flight.refuse(error, |request| request.refusable);\n        let blocks",
+            "        self.left_behind = true;\n        let blocks",
+            "        self.left_behind = true;\n        flight.refuse(error, |request| request.refusable);\n        let blocks",
         )],
     ),
     plant(
@@ -496,7 +508,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         "quarantine: a damage is recorded before the log goes on behind it; else events are lost in silence",
         &[edit(
             "log/recover.rs",
-            "        match quarantine.add(vfs, damage.clone(), until) {",
+            "        match quarantine.add_or_remember(vfs, damage.clone(), until) {",
             "        let _ = until;\n        match Ok::<_, Error>(damage.clone()) {",
         )],
     ),
@@ -505,7 +517,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         "quarantine: the same for who takes; else events are lost in silence",
         &[edit(
             "log/mod.rs",
-            "        let damage = self.quarantine.lock().add(vfs, damage, until)?;",
+            "        let damage = self.quarantine.lock().add_or_remember(vfs, damage, until)?;",
             "        let _ = until;",
         )],
     ),
@@ -513,9 +525,9 @@ pub(crate) const PLANTS: &[Plant] = &[
         "list-the-quarantine-without-a-sync",
         "quarantine, N1: its directory is synced before an open builds on a record; else the record may vanish",
         &[edit(
-            "log/quarantine.rs",
-            "        match vfs.sync_dir(&dir) {",
-            "        match Ok::<_, io::Error>(()) {",
+            "log/dirs.rs",
+            "    match vfs.list(&dir).and_then(|_| vfs.sync_dir(&dir)) {",
+            "    match vfs.list(&dir) {",
         )],
     ),
     plant(
@@ -526,23 +538,18 @@ pub(crate) const PLANTS: &[Plant] = &[
     plant(
         "record-before-the-copy",
         "quarantine: first the copy, then the record; else a crash between leaves a damage that is known and not copied",
-        &[
-            edit(
-                "log/quarantine.rs",
-                "        damage.bytes = copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)\n            \
-                 .map_err(|error| Error::io(\"cannot copy damaged bytes aside\", &copy, error))?;\n",
-                "",
-            ),
-            edit(
-                "log/quarantine.rs",
-                "        self.highest = damage.id;\n        self.records.push",
-                "        damage.bytes = copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)\n            \
-                 .map_err(|error| Error::io(\"cannot copy damaged bytes aside\", &copy, error))?;\n        \
-                 vfs.replace(&record, damage.to_text().as_bytes())\n            \
-                 .map_err(|error| Error::io(\"cannot write the record of a damage\", &record, error))?;\n        \
-                 self.highest = damage.id;\n        self.records.push",
-            ),
-        ],
+        &[edit(
+            "log/quarantine.rs",
+            "        copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)\n            \
+             .map_err(|error| Error::io(\"cannot copy damaged bytes aside\", &copy, error))\n            \
+             .and_then(|bytes| {",
+            "        vfs.replace(&record, damage.to_text().as_bytes())\n            \
+             .map_err(|error| Error::io(\"cannot write the record of a damage\", &record, error))\n            \
+             .and_then(|()| {\n                \
+             copy_aside(vfs, &damage.file, damage.at.offset, until, &copy)\n                    \
+             .map_err(|error| Error::io(\"cannot copy damaged bytes aside\", &copy, error))\n            })\n            \
+             .and_then(|bytes| {",
+        )],
     ),
     plant(
         "give-up-without-a-gap-frame",
@@ -567,19 +574,16 @@ pub(crate) const PLANTS: &[Plant] = &[
             edit(
                 "queue/leases.rs",
                 "    /// The state as bytes.\n",
-                "    pub(crate) fn give_up_now(&self, body: Bytes) -> Result<u64> {\n        self.state.lock().give_up_now(&body)\n    }\n\n    \
-                 /// The state as bytes.\n",
+                "    pub(crate) fn give_up_now(&self, body: Bytes) -> Result<u64> {\n        \
+                 self.state.lock().give_up_now(&body)\n    }\n\n    /// The state as bytes.\n",
             ),
             edit(
                 "queue/state.rs",
-                "    fn apply_gap(&mut self, frame: &Frame) -> Result<Change> {\n        let mut lost = 0;\n        for gap in take_ranges(&frame.body)? {",
-                "    fn apply_gap(&mut self, frame: &Frame) -> Result<Change> {\n        self.give_up_now(&frame.body).map(Change::Took)\n    }\n\n    \
-                 pub(crate) fn give_up_now(&mut self, body: &Bytes) -> Result<u64> {\n        let mut lost = 0;\n        for gap in take_ranges(body)? {",
-            ),
-            edit(
-                "queue/state.rs",
-                "                lost += count;\n            }\n        }\n        Ok(Change::Took(lost))",
-                "                lost += count;\n            }\n        }\n        Ok(lost)",
+                "    fn take_what_is_owed(&mut self, ranges",
+                "    pub(crate) fn give_up_now(&mut self, body: &Bytes) -> Result<u64> {\n        \
+                 match self.take_what_is_owed(&take_ranges(body)?)? {\n            \
+                 Change::Took(count) => Ok(count),\n            _ => Ok(0),\n        }\n    }\n\n    \
+                 fn take_what_is_owed(&mut self, ranges",
             ),
         ],
     ),
@@ -588,8 +592,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "quarantine: a damage that is set aside is known at the next open, and not set aside again",
         &[edit(
             "log/quarantine.rs",
-            "        self.records.iter().chain(&self.settled).find(|record| record.at == at)",
-            "        self.records.iter().chain(&self.settled).find(|record| record.at == at && record.id == 0)",
+            ".chain(unrecorded).find(|record| record.at == at)",
+            ".chain(unrecorded).find(|record| record.at == at && record.id == 0)",
         )],
     ),
     plant(
@@ -607,7 +611,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         &[edit(
             "log/scan.rs",
             "        let until = found.map_or(vouched_end, |(lsn, _)| lsn.min(vouched_end).max(missing));",
-            "        let next = next.filter(|_| false);\n        let until = found.map_or(vouched_end, |(lsn, _)| lsn.min(vouched_end).max(missing));",
+            "        let next = next.filter(|_| false);\n        \
+             let until = found.map_or(vouched_end, |(lsn, _)| lsn.min(vouched_end).max(missing));",
         )],
     ),
     // And what a tired engineer could do.
@@ -647,8 +652,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         &[
             edit(
                 "channel/transactions.rs",
-                "        self.check_marks().inspect_err(|_| drop(self.marks.pop()))\n",
-                "        self.check_marks().inspect_err(|_| drop(self.marks.pop()))?;\n        \
+                "        self.marks_growth(0).map(drop).inspect_err(|_| drop(self.marks.pop()))\n",
+                "        self.marks_growth(0).map(drop).inspect_err(|_| drop(self.marks.pop()))?;\n        \
                  self.shared.owner.queue.mark_early(key, value);\n        Ok(())\n",
             ),
             edit(
