@@ -95,7 +95,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "W5: nothing is written or synced after the log stopped itself: no checkpoint, no vouching frame",
         &[edit(
             "log/mod.rs",
-            "        if let Some(poison) = self.poison.get() {\n            return Err(poison.clone());\n        }\n        let answer = work",
+            "        if let Some(poison) = self.poison.get() {\n            return Err(poison.clone());\n        }\n        \
+             let answer = work",
             "        let answer = work",
         )],
     ),
@@ -567,14 +568,18 @@ pub(crate) const PLANTS: &[Plant] = &[
             edit(
                 "queue/leases.rs",
                 "    /// The state as bytes.\n",
-                "    pub(crate) fn give_up_now(&self, body: Bytes) -> Result<u64> {\n        self.state.lock().give_up_now(&body)\n    }\n\n    \
+                "    pub(crate) fn give_up_now(&self, body: Bytes) -> Result<u64> {\n        \
+                 self.state.lock().give_up_now(&body)\n    }\n\n    \
                  /// The state as bytes.\n",
             ),
             edit(
                 "queue/state.rs",
-                "    fn apply_gap(&mut self, frame: &Frame) -> Result<Change> {\n        let mut lost = 0;\n        for gap in take_ranges(&frame.body)? {",
-                "    fn apply_gap(&mut self, frame: &Frame) -> Result<Change> {\n        self.give_up_now(&frame.body).map(Change::Took)\n    }\n\n    \
-                 pub(crate) fn give_up_now(&mut self, body: &Bytes) -> Result<u64> {\n        let mut lost = 0;\n        for gap in take_ranges(body)? {",
+                "    fn apply_gap(&mut self, frame: &Frame) -> Result<Change> {\n        let mut lost = 0;\n        \
+                 for gap in take_ranges(&frame.body)? {",
+                "    fn apply_gap(&mut self, frame: &Frame) -> Result<Change> {\n        \
+                 self.give_up_now(&frame.body).map(Change::Took)\n    }\n\n    \
+                 pub(crate) fn give_up_now(&mut self, body: &Bytes) -> Result<u64> {\n        let mut lost = 0;\n        \
+                 for gap in take_ranges(body)? {",
             ),
             edit(
                 "queue/state.rs",
@@ -607,7 +612,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         &[edit(
             "log/scan.rs",
             "        let until = found.map_or(vouched_end, |(lsn, _)| lsn.min(vouched_end).max(missing));",
-            "        let next = next.filter(|_| false);\n        let until = found.map_or(vouched_end, |(lsn, _)| lsn.min(vouched_end).max(missing));",
+            "        let next = next.filter(|_| false);\n        \
+             let until = found.map_or(vouched_end, |(lsn, _)| lsn.min(vouched_end).max(missing));",
         )],
     ),
     // And what a tired engineer could do.
