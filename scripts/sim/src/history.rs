@@ -325,25 +325,28 @@ impl Maker {
                 keep: None,
                 fate: Fate::Commit,
             });
+            steps.push(Step::Tick { ms: 100 });
             steps.push(Step::Checkpoint { meanwhile: None });
         }
-        steps.push(Step::Tick { ms: 100 });
     }
 
     /// A group of frames of one size whose write ends in a crash, and recoveries that do so too: what one of them wrote over a spare, and
     /// did not name, lies behind what the next one writes over it.
     fn torn_group(&mut self, steps: &mut Vec<Step>) {
+        // All below it is vouched for: so each recovery begins with the same.
+        steps.push(Step::Checkpoint { meanwhile: None });
+        // Larger than a sector, at times: then a power cut leaves one and takes the other.
         let len =
             if self.rng.chance(50) { self.rng.below(60) } else { 300 + self.rng.below(900) } as u32;
         for _ in 0..2 + self.rng.below(4) {
             steps.push(Step::Put { events: vec![len], mark: None, fate: Fate::Submit });
         }
-        let attempt = |maker: &mut Self| Attempt {
-            plan: Plan::Fault(1 + maker.rng.below(12), Fault::Crash),
-            end: maker.end(),
-        };
-        // Larger than a sector, at times: then a power cut leaves one and takes the other.
-        let attempts = (0..1 + self.rng.below(4)).map(|_| attempt(self)).collect();
+        // In the first operations of an open, where a spare is written over.
+        let attempts = (0..1 + self.rng.below(4)).map(|_| Attempt {
+            plan: Plan::Fault(2 + self.rng.below(6), Fault::Crash),
+            end: self.end(),
+        });
+        let attempts = attempts.collect();
         let plan = Plan::Fault(1 + self.rng.below(2), Fault::Crash);
         let end = if self.rng.chance(70) { End::Kill } else { End::PowerCut };
         steps.push(Step::Plan { plan, ending: Ending { end, attempts } });

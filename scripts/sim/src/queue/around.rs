@@ -190,7 +190,7 @@ impl Queue<'_> {
             }
         }
         // In each operation of the open, at times.
-        if rng.chance(4) {
+        if rng.chance(8) {
             for at in 1.. {
                 let copy = self.disk.copy();
                 copy.set_phase("going around");
@@ -198,7 +198,7 @@ impl Queue<'_> {
                 drop(gone.open(&copy));
                 let crashed = copy.is_dead();
                 end(&copy, if rng.chance(50) { End::Kill } else { End::PowerCut });
-                gone.check(&copy, &mut rng, false)?;
+                gone.check(&copy, &mut rng, 1, false)?;
                 self.seen.tally.add(&copy.tally());
                 self.seen.attempts += 1;
                 if !crashed {
@@ -207,7 +207,8 @@ impl Queue<'_> {
             }
         }
         self.disk.set_phase("going around");
-        let (came, outcome) = gone.check(&self.disk, &mut rng, true)?;
+        let lives = rng.below(CRASHES_MAX + 1);
+        let (came, outcome) = gone.check(&self.disk, &mut rng, lives, true)?;
         self.count(&kind, outcome);
         self.settle_down(came, options, &mut rng)?;
         Ok(true)
@@ -291,15 +292,21 @@ impl Gone<'_> {
         Channel::open_on(Arc::new(disk.clone()), Path::new(HOME), self.options.clone())
     }
 
-    /// Opens and takes all, with crashes on the way, and holds what came against what was there.
-    fn check(&self, disk: &SimVfs, rng: &mut Rng, crashes: bool) -> Check<(Came, &'static str)> {
+    /// Opens and takes all, in the last of several lives that all end in a crash: in their midst, or when all is taken. Holds what came
+    /// against what was there.
+    fn check(
+        &self,
+        disk: &SimVfs,
+        rng: &mut Rng,
+        lives: u64,
+        in_their_midst: bool,
+    ) -> Check<(Came, &'static str)> {
         let mut acknowledged = BTreeSet::new();
         let mut perhaps = BTreeSet::new();
         let mut told: Vec<Quarantined> = Vec::new();
-        let crashes = if crashes { rng.below(CRASHES_MAX + 1) } else { 0 };
-        for life in 0..=crashes {
+        for life in 0..=lives {
             disk.clear_plans();
-            if life < crashes {
+            if life < lives && in_their_midst && rng.chance(80) {
                 disk.plan(disk.operations() + 1 + rng.below(45), Fault::Crash);
             }
             match self.open(disk) {
@@ -308,7 +315,7 @@ impl Gone<'_> {
                         self.check_told(&channel, &mut told)?;
                     }
                     self.take_all(disk, &channel, rng, &mut acknowledged, &mut perhaps)?;
-                    if life == crashes {
+                    if life == lives {
                         let events = acknowledged.union(&perhaps).copied().collect();
                         let came = Came { events, channel };
                         let outcome = self.compare(disk, &came)?;
@@ -464,10 +471,20 @@ impl Gone<'_> {
             let raw = inspector
                 .quarantined_bytes(record)
                 .map_err(|error| format!("the copy cannot be read: {error:?}"))?;
+            let from = record.at.offset as usize;
+            let end = record.next.filter(|next| next.segment == record.at.segment);
+            let end = end.map_or(content.len(), |next| next.offset as usize).min(content.len());
+            let some =
+                content.get(from..end).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
+            ensure!(
+                !(some && raw.is_empty()),
+                "{}: nothing is kept of damage {}: {record:?}",
+                self.kind,
+                record.id
+            );
             if record.bytes == 0 {
                 continue;
             }
-            let from = record.at.offset as usize;
             let was = content.get(from..from + record.bytes as usize);
             ensure!(
                 was == Some(&raw[..]),

@@ -498,7 +498,12 @@ impl Queue<'_> {
             if self.newest_checkpoint() != before {
                 self.check_checkpoints()?;
             }
-            if meanwhile.is_none() {
+            if self.newest_checkpoint() == before {
+                // It is that of a tick, perhaps, and of an older segment.
+                if self.checkpoint_file != before {
+                    self.checkpoints = (None, None);
+                }
+            } else if meanwhile.is_none() {
                 self.made_checkpoint(!self.disk.has_capacity())?;
             } else {
                 self.checkpoints = (None, None);
