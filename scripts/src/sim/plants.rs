@@ -438,11 +438,15 @@ pub(crate) const PLANTS: &[Plant] = &[
     plant(
         "cut-at-the-end",
         "recovery, step 8: what was written anew is void where it was",
-        &[edit(
-            "log/recover.rs",
-            "= (dirs.vfs.random(), scan.vouched);",
-            "= (dirs.vfs.random(), scan.end);",
-        )],
+        &[
+            edit(
+                "log/recover.rs",
+                "= (dirs.vfs.random(), scan.vouched);",
+                "= (dirs.vfs.random(), scan.end);",
+            ),
+            // The first LSN of the next segment says the same a second time.
+            edit("log/segments.rs", ".chain(next).min()", ".min()"),
+        ],
     ),
     plant(
         "spend-the-reserve",
@@ -474,11 +478,15 @@ pub(crate) const PLANTS: &[Plant] = &[
     plant(
         "refuse-without-an-epoch",
         "a full disk: what was refused is made void by an epoch; else it comes back after a crash",
-        &[edit(
-            "log/writer.rs",
-            "        self.left_behind = true;\n        let blocks",
-            "        let blocks",
-        )],
+        &[
+            edit(
+                "log/writer.rs",
+                "        self.left_behind = true;\n        let blocks",
+                "        let blocks",
+            ),
+            // The first LSN of the next segment says the same a second time.
+            edit("log/segments.rs", ".chain(next).min()", ".min()"),
+        ],
     ),
     plant(
         "refuse-before-it-is-void",
