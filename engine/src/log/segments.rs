@@ -394,6 +394,14 @@ impl Spares {
         self.by_dir.get_mut(dir).filter(|spares| spares.len() > kept)?.pop()
     }
 
+    /// As [`donor`](Self::donor), the longest of them: where the disk is full, what does not fit into it fits nowhere.
+    fn longest_donor(&mut self, vfs: &dyn Vfs, dir: usize, kept: usize) -> Option<PathBuf> {
+        let spares = self.by_dir.get_mut(dir).filter(|spares| spares.len() > kept)?;
+        let len = |path: &PathBuf| vfs.open(path).and_then(|file| file.len()).unwrap_or_default();
+        let longest = (0..spares.len()).max_by_key(|at| spares.get(*at).map(len))?;
+        Some(spares.swap_remove(longest))
+    }
+
     /// True if `dir` has less than its reserves.
     pub(crate) fn wants_reserve(&self, dir: usize) -> bool {
         self.by_dir.get(dir).is_some_and(|spares| spares.len() < RESERVES)
@@ -450,10 +458,12 @@ pub(crate) fn create_segment(
         Blocks::OrLast => 0,
     };
     let (file, full) = match free {
-        Err(error) if error.kind() == &ErrorKind::DiskFull => match spares.donor(dir, kept) {
-            Some(spare) => (create(Some(spare))?, spares.wants_reserve(dir)),
-            None => return Err(error),
-        },
+        Err(error) if error.kind() == &ErrorKind::DiskFull => {
+            match spares.longest_donor(&*dirs.vfs, dir, kept) {
+                Some(spare) => (create(Some(spare))?, spares.wants_reserve(dir)),
+                None => return Err(error),
+            }
+        }
         answer => (answer?, false),
     };
     Ok((Segment { path, header: *header }, file, full))
