@@ -236,6 +236,24 @@ fn a_crash_while_a_full_segment_is_left_loses_nothing_and_brings_nothing_back() 
     assert!(crashes > 3, "{crashes}");
 }
 
+/// The reserves were made under different options, and what nobody vouches for fits into one of them only. The open tried the other.
+#[test]
+fn of_two_reserves_an_open_takes_the_one_that_is_large_enough() {
+    let mut place = Place::new(8);
+    drop(place.open().unwrap());
+    place.world.kill();
+    place.world.set_content(&Path::new(DIR).join("spare-1"), vec![0; SEGMENT as usize]);
+    place.options.segment_bytes_max = SEGMENT / 2;
+    let channel = place.open().unwrap();
+    place.tick(&channel);
+    let event = "x".repeat(700 << 10);
+    channel.put(event.as_bytes()).unwrap();
+    place.disk.leave_nothing();
+    drop(channel);
+    place.world.kill();
+    assert_eq!(drain(&place.open().unwrap()), [event]);
+}
+
 /// Without a reserve there is nothing to go on in: the log stops itself, as after any failed write, and a restart knows all.
 #[test]
 fn without_a_reserve_the_log_stops_itself() {

@@ -190,14 +190,15 @@ impl Queue<'_> {
             }
         }
         // In each operation of the open, at times.
-        if rng.chance(8) {
+        if rng.chance(12) {
             for at in 1.. {
                 let copy = self.disk.copy();
                 copy.set_phase("going around");
                 copy.plan(copy.operations() + at, Fault::Crash);
                 drop(gone.open(&copy));
                 let crashed = copy.is_dead();
-                end(&copy, if rng.chance(50) { End::Kill } else { End::PowerCut });
+                // A kill, and then a power cut: what the open between them saw must not vanish.
+                end(&copy, if rng.chance(70) { End::Kill } else { End::PowerCut });
                 gone.check(&copy, &mut rng, 1, false)?;
                 self.seen.tally.add(&copy.tally());
                 self.seen.attempts += 1;
@@ -327,7 +328,8 @@ impl Gone<'_> {
                     return Err(format!("{} keeps the channel shut: {error:?}", self.kind));
                 }
             }
-            let how = if rng.chance(50) { End::Kill } else { End::PowerCut };
+            let kill = in_their_midst && rng.chance(50);
+            let how = if kill { End::Kill } else { End::PowerCut };
             // Under `Interval` the power takes what was acknowledged in this life, or before it.
             if how == End::PowerCut && self.options.durability != Durability::EachCommit {
                 perhaps.append(&mut acknowledged);
