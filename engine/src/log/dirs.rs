@@ -313,11 +313,15 @@ impl Identity<'_> {
         for (dir, found) in self.all.iter().zip(found) {
             let Found::Damaged(error) = found else { continue };
             let path = dir.join(names::MANIFEST);
-            // What an earlier damage left stays.
+            // What an earlier damage left stays. Sought in a listing: a file that cannot be opened may be there or not.
+            let names = self
+                .vfs
+                .list(dir)
+                .map_err(|error| Error::io("cannot list the directory", dir, error))?;
             let aside = (0..)
-                .map(|number| dir.join(names::damaged(names::MANIFEST, number)))
-                .find(|aside| is_absent(self.vfs, aside))
-                .unwrap_or_default();
+                .map(|number| names::damaged(names::MANIFEST, number))
+                .find(|aside| !names.contains(aside))
+                .map_or_else(PathBuf::new, |aside| dir.join(aside));
             read_all(self.vfs, &path, MANIFEST_FILE_BYTES_MAX)
                 .and_then(|bytes| self.vfs.replace(&aside, &bytes))
                 .map_err(|error| Error::io("cannot copy the damaged manifest", &path, error))?;
