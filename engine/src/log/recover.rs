@@ -129,7 +129,9 @@ pub(crate) fn open(
     let some_unreadable = damages.iter().any(|damage| damage.state == FileState::Unreadable)
         || images
             .map(|image| start_of(image.next_frame.segment))
-            .any(|at| quarantine.of(at).is_some());
+            // Not one that was salvaged, and is gone since.
+            .filter_map(|at| quarantine.of(at).zip(Some(at)))
+            .any(|(known, at)| known.next.is_none_or(|next| next.segment > at.segment));
     let chosen = choose_image(
         &*dirs.vfs,
         &segments,
