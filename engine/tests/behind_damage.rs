@@ -301,3 +301,32 @@ fn a_checkpoint_into_a_segment_that_is_gone_serves_after_a_crash() {
         assert_eq!(names(&open(&world)), ["event 3", "one"], "a crash at operation {at}");
     }
 }
+
+/// An open gave the only segment its other name, as nothing in it could be read, and died before it made the next one: the next open
+/// called the log new, as if its disk were not mounted.
+#[test]
+fn a_log_whose_only_segment_was_renamed_is_not_new() {
+    let world = SimVfs::new(19);
+    let channel = open(&world);
+    put_all(&channel, &["gone".to_owned()]);
+    channel.close().unwrap();
+    world.kill();
+    let only = segments(&world).remove(0);
+    world.set_content(&only, vec![7; 64 << 10]);
+    let mut renamed = 0;
+    for at in 1.. {
+        let world = world.copy();
+        world.plan(world.operations() + at, Fault::Crash);
+        drop(Channel::open_on(Arc::new(world.clone()), Path::new(HOME), options()));
+        if !world.is_dead() {
+            break;
+        }
+        world.kill();
+        let left = segments(&world);
+        renamed += u32::from(left.len() == 1 && left[0] != only);
+        let channel = open(&world);
+        assert!(!channel.recovery().new, "a crash at operation {at}");
+        assert_eq!(names(&channel), [""; 0]);
+    }
+    assert!(renamed > 0);
+}

@@ -242,7 +242,7 @@ fn of_two_reserves_an_open_takes_the_one_that_is_large_enough() {
     let mut place = Place::new(8);
     drop(place.open().unwrap());
     place.world.kill();
-    place.world.set_content(&Path::new(DIR).join("spare-1"), vec![0; SEGMENT as usize]);
+    place.world.set_content(&Path::new(DIR).join("spare-1"), vec![0; 1 << 20]);
     place.options.segment_bytes_max = SEGMENT / 2;
     let channel = place.open().unwrap();
     place.tick(&channel);

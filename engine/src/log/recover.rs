@@ -121,17 +121,10 @@ pub(crate) fn open(
 ) -> Result<(Arc<Log>, RecoveryReport)> {
     let started = dirs.vfs.monotonic();
     let Listing { mut segments, spares, spare_number, temporary, damages, .. } = listing;
-    let new = segments.newest().is_none() && damages.is_empty();
     let policy = options.on_damage;
     let mut passed_over = Vec::new();
-    // Also one that has got its other name by now, when an open ended before it made the next segment.
-    let images = checkpoints.iter().filter_map(|(_, image)| image.as_ref().ok());
-    let some_unreadable = damages.iter().any(|damage| damage.state == FileState::Unreadable)
-        || images
-            .map(|image| start_of(image.next_frame.segment))
-            // Not one that was salvaged, and is gone since.
-            .filter_map(|at| quarantine.of(at).zip(Some(at)))
-            .any(|(known, at)| known.next.is_none_or(|next| next.segment > at.segment));
+    let some_unreadable = some_unreadable(&damages, &checkpoints, &quarantine);
+    let new = segments.newest().is_none() && damages.is_empty() && !some_unreadable;
     let chosen = choose_image(
         &*dirs.vfs,
         &segments,
@@ -345,6 +338,21 @@ fn of_file(damage: &FileDamage) -> Aside {
         FileState::Unreadable | FileState::Missing => 0,
     };
     (aside, Some(until))
+}
+
+/// True if there is, or was, a segment in which nothing can be read. One that has got its other name by now counts: an open may have ended
+/// before it made the next segment. One that was salvaged, and is gone since, does not.
+fn some_unreadable(
+    damages: &[FileDamage],
+    checkpoints: &[Candidate],
+    quarantine: &Quarantine,
+) -> bool {
+    let images = checkpoints.iter().filter_map(|(_, image)| image.as_ref().ok());
+    damages.iter().any(|damage| damage.state == FileState::Unreadable)
+        || images
+            .map(|image| start_of(image.next_frame.segment))
+            .filter_map(|at| quarantine.of(at).zip(Some(at)))
+            .any(|(known, at)| known.next.is_none_or(|next| next.segment > at.segment))
 }
 
 /// True for the place of the first frame of a segment, where its image is.

@@ -12,7 +12,7 @@ use std::{
 
 const MEMBERS: [&str; 2] = ["engine", "scripts/sim"];
 /// A plant that is not caught by then is not caught.
-const SECONDS_MAX: u64 = 60;
+const SECONDS_MAX: u64 = 120;
 
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
