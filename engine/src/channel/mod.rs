@@ -390,7 +390,8 @@ impl Channel {
     }
 
     /// Resolves when a take is likely to find something, or the channel is closed or poisoned. Level-triggered and cancel-safe; one
-    /// waiter is woken for each put, and who leaves something wakes the next.
+    /// waiter is woken for each put, and who leaves something wakes the next. For whom it resolves, the word is theirs: who then does not
+    /// take leaves the other waiters asleep until the next put. A take that is begun and dropped passes the word on.
     pub async fn ready(&self) {
         let shared = self.shared();
         loop {
