@@ -21,8 +21,10 @@ use std::{
     sync::Arc,
 };
 
+mod held;
 mod overlay;
 
+use held::Held;
 use overlay::Overlay;
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -116,7 +118,6 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
     };
     let (home, data) = inspector.directories_to_change()?;
     let (home, data) = (home.to_path_buf(), data.to_vec());
-    let known = inspector.quarantined().len();
     let damaged = inspector.verify(Verify::default(), |_| {})?;
     drop(inspector);
     if damaged.worst.is_none_or(|worst| worst < Severity::Warn) {
@@ -126,17 +127,20 @@ pub fn repair_on(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Repaired> {
         let (damages, left, warnings) = (Vec::new(), Vec::new(), Vec::new());
         return Ok(Repaired { damages, left, findings, owed, lost: 0, undo, warnings });
     }
-    // What lies there is what the undo brings back: nobody may be at work.
-    let held = Directories::hold(Arc::clone(&vfs), &home, &data, &|_| true)?;
+    // What lies there is what the undo brings back: nobody may be at work, from here to the end.
+    let _held = Directories::hold(Arc::clone(&vfs), &home, &data, &|_| true)?;
+    let vfs: Arc<dyn Vfs> = Arc::new(Held(vfs));
     let old = files(&*vfs, &home, &data)?;
-    drop(held);
+    let known = Quarantine::read(&*vfs, &home, &mut |_| {})?;
+    let known: BTreeSet<u64> = known.records().iter().map(|damage| damage.id).collect();
     let set_aside = set_aside(&vfs, &home, &data);
     let all = match set_aside.and_then(|all| Ok((all, undo_to(&*vfs, &home, &data, &old)?))) {
         Ok(all) => all,
         Err(error) => return Err(taken_back(&vfs, &home, &data, &old, error)),
     };
     let (SetAside { mut damages, mut warnings, owed, lost }, undo) = all;
-    let damages = damages.split_off(known);
+    damages.retain(|damage| !known.contains(&damage.id));
+    warnings.extend(half_made(&old, &undo));
     let left = left_of(&vfs, &home, &damages).unwrap_or_else(|error| {
         warnings.push(format!("what is left of the damage could not be told: {error}"));
         vec![Left::default(); damages.len()]
@@ -153,7 +157,7 @@ struct SetAside {
     lost: u64,
 }
 
-/// Sets all damage aside; the log is not held any more then.
+/// Sets all damage aside, by who holds the log.
 fn set_aside(vfs: &Arc<dyn Vfs>, home: &Path, data: &[PathBuf]) -> Result<SetAside> {
     let data_dirs = if data == [home.to_path_buf()] { Vec::new() } else { data.to_vec() };
     let options = Options {
@@ -197,6 +201,18 @@ fn undo_to(
         }
     }
     Ok(Undo { home: home.to_path_buf(), data: data.to_vec(), made, renamed })
+}
+
+/// What is said of files that a crash left half-made and that went with the making of those that they were to be.
+fn half_made(old: &BTreeMap<PathBuf, bool>, undo: &Undo) -> Vec<String> {
+    let made = |path: &Path| undo.made.iter().any(|made| made.path == path);
+    let went = old.keys().filter(|path| {
+        path.extension().is_some_and(|end| end == "tmp") && made(&path.with_extension(""))
+    });
+    let say = |path: &PathBuf| {
+        format!("{} was half-made by a crash and is gone: no undo brings it back", path.display())
+    };
+    went.map(say).collect()
 }
 
 /// A repair that fails leaves nothing behind, if that is in its power; answers why it failed.
@@ -268,7 +284,8 @@ fn left_of(vfs: &Arc<dyn Vfs>, home: &Path, damages: &[Quarantined]) -> Result<V
 /// aside a verification no longer calls for anybody.
 fn set_the_rest_aside(vfs: &Arc<dyn Vfs>, channel: &Channel, home: &Path) -> Result<()> {
     let inspector = Inspector::open_on(Arc::clone(vfs), home)?;
-    let found = inspector.verify(Verify::default(), |_| {})?;
+    let found =
+        inspector.verify(Verify { findings_max: usize::MAX, ..Verify::default() }, |_| {})?;
     // An image that contradicts what was read before it is sound, and knows more.
     let is_damage =
         |finding: &&Finding| finding.severity >= Severity::Warn && finding.code != "FC2403";
@@ -295,7 +312,7 @@ fn is_checkpoint(path: &Path) -> bool {
 }
 
 /// Takes a repair back: removes what it made and gives files their old names. Afterwards every file is what it was before the repair,
-/// the lock file excepted.
+/// the lock file excepted, and what a crash had left half-made of a file that the repair made: [`Repaired::warnings`] names that.
 ///
 /// # Errors
 /// `Locked`; `Corrupt` if something that the repair made is not what it was, or segments have come since: then nothing is changed.

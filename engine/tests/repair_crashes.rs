@@ -280,3 +280,27 @@ fn what_was_taken_before_its_frame_was_damaged_is_not_named_as_lost() {
         .collect();
     assert_eq!(lost, [(1, 3)]);
 }
+
+/// A crash had left a segment half-made, of the name that the repair gives to its own. It was written over without a word, and an undo
+/// was not what it says it is.
+#[test]
+fn what_was_half_made_and_cannot_come_back_is_named() {
+    let world = damaged(false);
+    let made = repair_in(&world.copy()).unwrap().undo.made;
+    let segment = |path: &Path| path.to_string_lossy().contains("/seg-");
+    let made: Vec<_> = made.iter().filter(|made| segment(&made.path)).collect();
+    assert_eq!(made.len(), 1);
+    for made in made {
+        let world = world.copy();
+        let mut half_made = made.path.clone().into_os_string();
+        half_made.push(".tmp");
+        let half_made = PathBuf::from(half_made);
+        world.set_content(&half_made, vec![7; 100]);
+        let mut before = contents(&world);
+        let repaired = repair_in(&world).unwrap();
+        assert!(repaired.warnings.iter().any(|it| it.contains(&*half_made.to_string_lossy())));
+        repair::undo_on(Arc::new(world.clone()), &repaired.undo).unwrap();
+        before.remove(&half_made);
+        assert_eq!(contents(&world), before, "{}", half_made.display());
+    }
+}

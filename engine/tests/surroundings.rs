@@ -39,6 +39,8 @@ struct Knobs {
     /// Threads at work.
     threads: AtomicUsize,
     wall_ms: AtomicU64,
+    /// Locks that were asked for.
+    locks: AtomicUsize,
 }
 
 /// The operating system's files, with `Knobs`.
@@ -80,6 +82,7 @@ impl Vfs for Surroundings {
 
     fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
         self.descriptor()?;
+        self.knobs.locks.fetch_add(1, SeqCst);
         self.inner.lock(dir)
     }
 
@@ -358,4 +361,26 @@ fn a_wall_clock_that_goes_back_changes_nothing_but_what_people_read() {
     }
     let channel = world.open(dir.path(), options()).unwrap();
     assert_eq!(drain(&channel), expected);
+}
+
+/// Between the listing from which its undo is computed and its own open, and again before the listing after, a repair held no lock: an
+/// agent that came in between had its segments listed as made by the repair, and an undo removed them.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a hand laid on the files of a closed channel")]
+fn a_repair_holds_its_lock_from_the_first_listing_to_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = Surroundings::default();
+    let channel = world.open(dir.path(), options()).unwrap();
+    put_all(&channel, &["one", "two"]);
+    put_all(&channel, &["three"]);
+    channel.close().unwrap();
+    let segment = dir.path().join("seg-1");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(3).position(|window| window == b"two").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    world.knobs.locks.store(0, SeqCst);
+    let repaired = fchannel::repair::repair_on(Arc::new(world.clone()), dir.path()).unwrap();
+    assert_eq!(repaired.damages.len(), 1);
+    assert_eq!(world.knobs.locks.load(SeqCst), 1);
 }
