@@ -61,20 +61,25 @@ fn names(channel: &Channel) -> Vec<String> {
     drain(channel).iter().map(name).collect()
 }
 
-/// The first frame of `kind`.
-fn frame_of(world: &SimVfs, kind: &str) -> (PathBuf, u64) {
-    let mut found = None;
-    let mut first = |row: FrameRow| {
+/// The frames of `kind`.
+fn frames_of(world: &SimVfs, kind: &str) -> Vec<(PathBuf, u64)> {
+    let mut found = Vec::new();
+    let mut row = |row: FrameRow| {
         if let FrameRow::Frame(frame) = row
             && frame.kind() == kind
         {
-            found.get_or_insert(frame.ptr);
+            let path = Path::new(HOME).join(format!("seg-{}", frame.ptr.segment));
+            found.push((path, frame.ptr.offset));
         }
         ControlFlow::Continue(())
     };
-    inspector(world).frames(Position::Oldest, Position::Newest, &mut first).unwrap();
-    let ptr = found.unwrap();
-    (Path::new(HOME).join(format!("seg-{}", ptr.segment)), ptr.offset)
+    inspector(world).frames(Position::Oldest, Position::Newest, &mut row).unwrap();
+    found
+}
+
+/// The first of them.
+fn frame_of(world: &SimVfs, kind: &str) -> (PathBuf, u64) {
+    frames_of(world, kind).swap_remove(0)
 }
 
 fn place_of(world: &SimVfs, path: &Path, text: &str) -> u64 {
@@ -329,4 +334,70 @@ fn a_log_whose_only_segment_was_renamed_is_not_new() {
         assert_eq!(names(&channel), [""; 0]);
     }
     assert!(renamed > 0);
+}
+
+/// The last group was held back, as nothing vouched for it, and one of its frames lay where another belongs. What lies behind was taken for
+/// the next event, the frames held back contradicted that, and the channel stayed shut under any policy.
+#[test]
+fn frames_in_a_wrong_order_behind_those_that_are_held_back_keep_no_channel_shut() {
+    let world = SimVfs::new(20);
+    let channel = open(&world);
+    put_all(&channel, &["first"]);
+    let tickets = [["held 0"], ["held 1"], ["held 2"]].map(|event| submit(&channel, &event));
+    while channel.lead_once() {}
+    drop(tickets);
+    drop(channel);
+    world.kill();
+    let puts = frames_of(&world, "put");
+    let [.., (path, to), (_, from)] = &puts[..] else { panic!("four frames") };
+    let [to, from] = [to, from].map(|at| usize::try_from(*at).unwrap());
+    let mut bytes = world.content(path).unwrap();
+    bytes.copy_within(from..from + (from - to), to);
+    world.set_content(path, bytes);
+    assert_eq!(names(&open(&world)), ["first", "held 0"]);
+}
+
+/// One bad frame in the middle of a segment, and a readable backlog behind it; then the next segment lost its head. What may have been
+/// lost with that was counted from the bad frame on, and the backlog was given up for good.
+#[test]
+fn a_lost_head_takes_nothing_along_that_lies_behind_earlier_damage() {
+    let world = SimVfs::new(21);
+    let channel = open(&world);
+    for event in ["0", "1", "2", "3"] {
+        put_all(&channel, &[event.to_owned()]);
+    }
+    put_all(&channel, &[large("4")]);
+    put_all(&channel, &[large("5")]);
+    put_all(&channel, &["6"]);
+    channel.checkpoint().unwrap();
+    channel.checkpoint().unwrap();
+    put_all(&channel, &["7"]);
+    channel.close().unwrap();
+    world.kill();
+    let [before, newest] = &segments(&world)[..] else { panic!("two segments") };
+    let (_, first) = frame_of(&world, "put");
+    flip(&world, before, first + 10);
+    let gone = world.copy();
+    let mut bytes = world.content(newest).unwrap();
+    bytes[..512].fill(0xa5);
+    world.set_content(newest, bytes);
+    assert_eq!(names(&open(&world)), ["1", "2", "3", "4", "6", "7"]);
+    gone.delete(newest);
+    assert_eq!(names(&open(&gone)), ["1", "2", "3", "4"]);
+}
+
+/// An open goes around it; the inspector said that the data directories are empty, and asked for their disks.
+#[test]
+fn segments_that_cannot_be_read_are_there_to_the_inspector() {
+    let world = SimVfs::new(22);
+    let channel = open(&world);
+    put_all(&channel, &["gone"]);
+    channel.checkpoint().unwrap();
+    channel.close().unwrap();
+    world.kill();
+    world.set_content(&segments(&world)[0], vec![7; 64 << 10]);
+    let found = inspector(&world).verify(Verify::default(), |_| {}).unwrap().findings;
+    let codes: Vec<&str> = found.iter().map(|finding| finding.code).collect();
+    assert!(codes.contains(&"FC2001") && !codes.contains(&"FC2003"), "{found:?}");
+    assert!(!open(&world).recovery().new);
 }

@@ -268,12 +268,15 @@ impl Now {
         let mut fold = Fold::new(State::default(), zero, true);
         let mut findings = Vec::new();
         if let Some((_, (path, image))) = view.checkpoints.first() {
-            let what = "there are checkpoints but no segments: the data directories are empty";
-            findings.push(
-                Finding::new("FC2003", Severity::Error, Some(Verdict::F), what)
-                    .in_file(path)
-                    .stake("all events: are the disks of the data directories mounted?"),
-            );
+            // Segments in which nothing can be read are there, and are told as what they are.
+            if view.problems.iter().all(|problem| problem.segment.is_none()) {
+                let what = "there are checkpoints but no segments: the data directories are empty";
+                findings.push(
+                    Finding::new("FC2003", Severity::Error, Some(Verdict::F), what)
+                        .in_file(path)
+                        .stake("all events: are the disks of the data directories mounted?"),
+                );
+            }
             let state = image.as_ref().ok().and_then(|image| State::from_image(&image.owner).ok());
             fold = Fold::new(state.unwrap_or_default(), zero, false);
         }

@@ -8,7 +8,7 @@ use super::{
     dirs::Directories,
     quarantine::{Quarantine, Quarantined},
     reader::{Found, SegmentReader},
-    scan::{Damage, Scan, Start, Visit, scan},
+    scan::{Damage, Scan, Start, Visit, first_sound, scan},
     segments::{
         FileDamage, FileState, Listing, Segment, Segments, directory_holding, directory_of,
         start_of,
@@ -374,7 +374,7 @@ fn files_aside(
     let mut set_aside = Vec::new();
     if let Some(last) = chosen.missing {
         let items = match segments.newest() {
-            Some(newest) => (end_of_items(vfs, newest)?, header.first_item),
+            Some(newest) => (end_of_items(vfs, segments, newest)?, header.first_item),
             None => apply
                 .missing_before(header, &scan.held_back)?
                 .map_or((header.first_item, header.first_item), |missing| missing.items),
@@ -417,7 +417,7 @@ fn lost_with_head(
     };
     let until = header.first_item;
     let first = match segments.before(segment) {
-        Some(before) => end_of_items(vfs, before)?,
+        Some(before) => end_of_items(vfs, segments, before)?,
         None => {
             let missing = apply.missing_before(&header, &scan.held_back)?;
             missing.map_or(until, |missing| missing.items.0)
@@ -426,17 +426,21 @@ fn lost_with_head(
     Ok((first.min(until), until))
 }
 
-/// The item behind the last one in `segment`.
-fn end_of_items(vfs: &dyn Vfs, segment: &Segment) -> Result<EventSeq> {
+/// The item behind the last one in `segment` that can be read. There may be damage before it, of another day even.
+fn end_of_items(vfs: &dyn Vfs, segments: &Segments, segment: &Segment) -> Result<EventSeq> {
     let mut reader = SegmentReader::open(vfs, segment)?;
+    let void_above = segments.void_above(segment.header.id);
+    let counts = |header: &FrameHeader| void_above.is_none_or(|cut| header.lsn <= cut);
     let (mut offset, mut end) = (SEGMENT_HEADER_LEN as u64, segment.header.first_item);
     loop {
-        let header = match reader.frame(offset)? {
-            Found::Frame(Frame { header, .. }) | Found::BrokenBody(header) => header,
-            Found::Nothing => return Ok(end),
+        let here = reader.header(offset)?.filter(counts).map(|header| (offset, header));
+        let found = match here {
+            Some(here) => Some(here),
+            None => first_sound(&mut reader, offset, Lsn::default(), void_above)?,
         };
+        let Some((at, header)) = found else { return Ok(end) };
         end = end.max(header.next_item());
-        offset += header.frame_len();
+        offset = at + header.frame_len();
     }
 }
 

@@ -326,7 +326,10 @@ impl Scanner<'_> {
         damage.broken = broken;
         damage.next = next.map(|(offset, _)| FramePtr { segment: at.segment, offset });
         damage.until = until;
-        damage.until_item = found.map(|(_, item)| item).or(broken.map(|header| header.next_item()));
+        // Where nothing that was promised is missing, what lies behind says nothing of the items before it: they may be in frames that are
+        // held back, and come anew.
+        let item = found.map(|(_, item)| item).or(broken.map(|header| header.next_item()));
+        damage.until_item = item.filter(|_| until > missing);
         self.visit.damage(damage)?;
         self.scan.end = until.previous();
         Ok(next.map(|(offset, _)| offset))
@@ -379,7 +382,11 @@ pub(crate) fn sound_behind(
     first_sound(reader, behind, missing, void_above)
 }
 
-fn first_sound(
+/// The first sound frame at or behind `from` that is no image, not void, and not below `missing`.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn first_sound(
     reader: &mut SegmentReader,
     from: u64,
     missing: Lsn,
