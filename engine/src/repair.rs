@@ -291,7 +291,7 @@ fn set_the_rest_aside(vfs: &Arc<dyn Vfs>, channel: &Channel, home: &Path) -> Res
         |finding: &&Finding| finding.severity >= Severity::Warn && finding.code != "FC2403";
     for finding in found.findings.iter().filter(is_damage) {
         match (finding.at, &finding.file) {
-            (Some(at), _) => channel.set_aside(at, &finding.what)?,
+            (Some(at), _) => channel.set_aside(at, finding.lsn, &finding.what)?,
             (None, Some(path)) if is_checkpoint(path) => {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 let aside = path.with_file_name(names::damaged(name, 0));

@@ -251,12 +251,12 @@ impl Channel {
         Ok(Self(Arc::new(Handle { shared, background: Mutex::new(None) })))
     }
 
-    /// Sets aside damage at `at` that holds nothing that is owed.
+    /// Sets aside damage at `at`, where frame `lsn` should be if that is known: damage that holds nothing that is owed.
     ///
     /// # Errors
     /// `DiskFull`, `Io`.
-    pub(crate) fn set_aside(&self, at: FramePtr, what: &str) -> Result<()> {
-        self.shared().log.set_frame_aside(at, None, &Error::corrupt(what))
+    pub(crate) fn set_aside(&self, at: FramePtr, lsn: Option<Lsn>, what: &str) -> Result<()> {
+        self.shared().log.set_frame_aside(at, lsn, None, &Error::corrupt(what))
     }
 
     /// Reads all that is owed, gives up what cannot be read, and vouches for that; then the log takes no more.

@@ -3,7 +3,7 @@
 use crate::{
     error::Error,
     ids::{FramePtr, Lsn, SegmentId},
-    log::{Quarantine, Verdict, start_of},
+    log::{Extent, Quarantine, Verdict, start_of},
 };
 use std::{fmt, path::PathBuf};
 
@@ -50,6 +50,8 @@ pub struct Finding {
     pub stake: String,
     /// The row of [`VERDICTS`](crate::VERDICTS) that says what a restart makes of it.
     pub verdict: Option<Verdict>,
+    /// How much of the log it takes, if that is more than what lies at its place.
+    extent: Option<Extent>,
 }
 
 impl Finding {
@@ -69,6 +71,7 @@ impl Finding {
             what: what.into(),
             stake: String::new(),
             verdict,
+            extent: None,
         }
     }
 
@@ -79,6 +82,11 @@ impl Finding {
 
     pub(super) fn of_segment(mut self, segment: SegmentId) -> Self {
         self.segment = Some(segment);
+        self
+    }
+
+    pub(super) fn taking(mut self, extent: Extent) -> Self {
+        self.extent = Some(extent);
         self
     }
 
@@ -99,8 +107,13 @@ impl Finding {
 
     /// Damage that was set aside stops nobody any more, and is told for information.
     pub(super) fn judged(mut self, quarantine: &Quarantine) -> Self {
-        let segment = self.segment.map(start_of);
-        let known = [self.at, segment].into_iter().flatten().find_map(|at| quarantine.of(at));
+        let known = match self.extent {
+            Some(extent) => quarantine.covering(extent),
+            None => {
+                let places = [self.at, self.segment.map(start_of)].into_iter().flatten();
+                places.flat_map(|at| quarantine.of(at)).next()
+            }
+        };
         if let Some(known) = known.filter(|_| self.severity > Severity::Info) {
             self.severity = Severity::Info;
             self.what = format!("{} (set aside as damage {})", self.what, known.id);

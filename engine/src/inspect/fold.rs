@@ -10,7 +10,10 @@ use crate::{
     format::LogImage,
     ids::{EventSeq, Lsn},
     io::Vfs,
-    log::{BARE_IMAGE_BYTES, Beginning, Frame, ImageSource, Start, Verdict, choose_image},
+    log::{
+        BARE_IMAGE_BYTES, Beginning, Extent, Frame, ImageSource, Start, Verdict, choose_image,
+        first_frame_of,
+    },
     queue::State,
 };
 
@@ -175,6 +178,7 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
         passed_over.push(
             Finding::new("FC2010", Severity::Error, Some(Verdict::J), what)
                 .of_segment(missing)
+                .taking(Extent::of_files(missing, first_frame_of(missing.next())))
                 .stake("what was committed after the checkpoint; how much that is cannot be told"),
         );
     }

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     format::{Kind, PutBody},
-    ids::{FramePtr, Lsn, SegmentId},
+    ids::{FramePtr, Lsn},
     io::Holder,
-    log::{Frame, Segments, Verdict, first_frame_of, image_of},
+    log::{Extent, Frame, Segments, Verdict, first_frame_of, image_of},
     queue::State,
 };
 use std::{
@@ -163,13 +163,11 @@ impl Inspector {
         let head = fold.state.head();
         if fold.state.owed() > 0 && view.segments.of_item(head).is_none() {
             let what = format!("event {head} is owed, and its segment is gone");
+            let oldest = view.segments.oldest().map(|oldest| oldest.header.id).unwrap_or_default();
             report.add(
                 Finding::new("FC2407", Severity::Error, Some(Verdict::J), what)
-                    .of_segment(
-                        view.segments
-                            .oldest()
-                            .map_or(SegmentId::default(), |oldest| oldest.header.id.previous()),
-                    )
+                    .of_segment(oldest.previous())
+                    .taking(Extent::of_files(oldest.previous(), first_frame_of(oldest)))
                     .in_file(&self.places.home)
                     .stake("the owed events of the missing segments"),
             );
@@ -251,12 +249,13 @@ impl Verifier<'_> {
     fn hole_finding(&self, hole: &Hole) -> Finding {
         let (first, end) = hole.lsns;
         let path = self.segments.get(hole.at.segment).map(|segment| segment.path.clone());
+        let extent = Extent { at: hole.at, next: hole.next, until: hole.lsns.1 };
         if hole.is_image() {
             let what = "the image at the head of the segment is damaged";
             let below = hole.verdict == Verdict::H;
             let severity = if below { Severity::Warn } else { Severity::Error };
             let finding = Finding::new("FC2404", severity, Some(hole.verdict), what);
-            return finding.at(hole.at).in_file(path.unwrap_or_default()).stake(
+            return finding.at(hole.at).taking(extent).in_file(path.unwrap_or_default()).stake(
                 "nothing is lost; with onDamage = refuse, an agent whose restart comes by here does not open",
             );
         }
@@ -279,6 +278,7 @@ impl Verifier<'_> {
         };
         Finding::new(code, Severity::Error, Some(hole.verdict), what)
             .at(hole.at)
+            .taking(extent)
             .of_lsn(first)
             .in_file(path.unwrap_or_default())
             .stake(self.stake(hole, below))

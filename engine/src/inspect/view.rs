@@ -64,7 +64,14 @@ impl View {
             Ok(())
         })?;
         listing.salvage(vfs, broken)?;
-        let missing = |hole: &Hole| Finding::of_file(&hole.error).of_segment(hole.first);
+        for damage in &listing.damages {
+            for problem in problems.iter_mut().filter(|it| it.segment == Some(damage.segment)) {
+                *problem = problem.clone().taking(damage.extent());
+            }
+        }
+        let missing = |hole: &Hole| {
+            Finding::of_file(&hole.error).of_segment(hole.first).taking(hole.extent())
+        };
         problems.extend(listing.segments.holes().iter().map(missing));
         let checkpoints = read_checkpoints(vfs, listing.checkpoints);
         Ok(Self { segments: listing.segments, checkpoints, temporary: listing.temporary, problems })

@@ -27,7 +27,7 @@ pub use wal::{Wal, WalRecord};
 pub(crate) use dirs::{Directories, is_absent, read_manifest, refuse_flume};
 use group::Chores;
 pub(crate) use group::{Hold, Request, Slot};
-pub(crate) use quarantine::Quarantine;
+pub(crate) use quarantine::{Extent, Quarantine};
 pub(crate) use reader::{Cursor, Found, Neighbourhood, SegmentReader, Step, next_frame};
 pub(crate) use recover::{Beginning, Candidate, choose_image, first_frame_of, image_of, open};
 pub(crate) use scan::{Damage, Scan, Start, Visit, scan};
@@ -509,18 +509,19 @@ impl Log {
         }
     }
 
-    /// Sets aside the damaged frame at `ptr`, which held events from `first` on, if any that matters.
+    /// Sets aside the damaged frame at `ptr`: `lsn`, if that is known, which held events from `first` on, if any that matters.
     ///
     /// # Errors
     /// `Io`: then the damage stays in the way.
     pub(crate) fn set_frame_aside(
         &self,
         ptr: FramePtr,
+        lsn: Option<Lsn>,
         first: Option<EventSeq>,
         error: &Error,
     ) -> Result<()> {
         let mut cursor = Cursor::at(ptr);
-        cursor.next_item = first;
+        (cursor.expected, cursor.next_item) = (lsn, first);
         let end = *self.end.lock();
         self.set_aside(&cursor, end, error).map(drop)
     }
@@ -553,8 +554,7 @@ impl Log {
             if error.kind() != &ErrorKind::Corrupt {
                 return Err(error);
             }
-            let known = self.quarantine.lock().of(cursor.next).and_then(|known| known.next);
-            if let Some(next) = known.filter(|next| *next > cursor.next) {
+            if let Some(next) = self.behind_known(cursor, end, &error)? {
                 cursor.jump(next, None);
             } else if self.options.on_damage == OnDamage::Refuse {
                 return Err(error);
@@ -569,11 +569,47 @@ impl Log {
         }
     }
 
+    /// Where the log goes on behind the damage at `cursor`, if all of that is set aside already. Not where the record says: what is there
+    /// now counts.
+    fn behind_known(
+        &self,
+        cursor: &Cursor,
+        end: FramePtr,
+        error: &Error,
+    ) -> Result<Option<FramePtr>> {
+        if self.quarantine.lock().of(cursor.next).next().is_none() {
+            return Ok(None);
+        }
+        let (damage, _) = self.damage_at(cursor, end, error)?;
+        let known = self.quarantine.lock().covering(damage.extent()).is_some();
+        Ok(damage.next.filter(|_| known))
+    }
+
     /// Sets aside the damage at `cursor`, below `end`.
     ///
     /// # Errors
     /// `DiskFull`, `Io`: then the damage stays in the way.
     fn set_aside(&self, cursor: &Cursor, end: FramePtr, error: &Error) -> Result<Quarantined> {
+        let (damage, until) = self.damage_at(cursor, end, error)?;
+        let damage = self.quarantine.lock().add_or_remember(&*self.dirs.vfs, damage, until)?;
+        crate::trace::error!(
+            quarantine = damage.id,
+            place = tracing_display(&damage.at),
+            lsns = tracing_display(&format!("{}..{}", damage.lsns.0, damage.lsns.1)),
+            events = tracing_display(&format!("{}..{}", damage.events.0, damage.events.1)),
+            error = tracing_display(error),
+            "damage is set aside, its events are lost, and the log goes on behind it"
+        );
+        Ok(damage)
+    }
+
+    /// The damage at `cursor`, below `end`, and where its bytes end.
+    fn damage_at(
+        &self,
+        cursor: &Cursor,
+        end: FramePtr,
+        error: &Error,
+    ) -> Result<(Quarantined, Option<u64>)> {
         let vfs = &*self.dirs.vfs;
         let at = cursor.next;
         let missing = cursor.expected.unwrap_or_default();
@@ -584,13 +620,24 @@ impl Log {
         if let Some(Neighbourhood { segment, next, void_above }) = here {
             let mut reader = SegmentReader::open(vfs, &segment)?;
             reader.limit_to(end);
-            let broken = match reader.frame(at.offset)? {
-                Found::BrokenBody(header) => Some(header),
-                _ => None,
-            };
+            let (mut broken, mut from) = (None, None);
+            match reader.frame(at.offset)? {
+                Found::BrokenBody(header) => broken = Some(header),
+                // A sound one, and not the one that belongs here: it may be the next.
+                Found::Frame(frame) if cursor.expected.is_some_and(|it| it != frame.header.lsn) => {
+                    from = Some(at.offset);
+                }
+                _ => {}
+            }
             held = broken.map(|header| header.first_item);
-            let behind =
-                scan::sound_behind(&mut reader, at.offset, broken.as_ref(), missing, void_above)?;
+            let missing = cursor.expected.or(broken.map(|header| header.lsn)).unwrap_or_default();
+            let behind = match from {
+                Some(from) => scan::first_sound(&mut reader, from, missing, void_above)?,
+                None => {
+                    let broken = broken.as_ref();
+                    scan::sound_behind(&mut reader, at.offset, broken, missing, void_above)?
+                }
+            };
             found = behind.map(|(offset, header)| {
                 (FramePtr { segment: at.segment, offset }, header.lsn, header.first_item)
             });
@@ -616,16 +663,7 @@ impl Log {
             what: error.what().to_owned(),
             bytes: 0,
         };
-        let damage = self.quarantine.lock().add_or_remember(vfs, damage, until)?;
-        crate::trace::error!(
-            quarantine = damage.id,
-            place = tracing_display(&damage.at),
-            lsns = tracing_display(&format!("{}..{}", damage.lsns.0, damage.lsns.1)),
-            events = tracing_display(&format!("{}..{}", damage.events.0, damage.events.1)),
-            error = tracing_display(error),
-            "damage is set aside, its events are lost, and the log goes on behind it"
-        );
-        Ok(damage)
+        Ok((damage, until))
     }
 
     /// All damage that was set aside and is not settled.

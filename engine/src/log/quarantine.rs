@@ -4,11 +4,11 @@
 //! of it, and so that the bytes outlive the segment that they lay in. It is text, for who has nothing but `cat`; docs/FORMAT.md
 //! describes it.
 
-use super::{Verdict, is_absent, names};
+use super::{Verdict, is_absent, names, start_of};
 use crate::{
     error::{Error, ErrorKind, Result},
     format::crc32,
-    ids::{EventSeq, FramePtr, Lsn},
+    ids::{EventSeq, FramePtr, Lsn, SegmentId},
     io::{Sync, Vfs, read_all},
 };
 use std::{
@@ -49,7 +49,29 @@ pub struct Quarantined {
     pub bytes: u64,
 }
 
+/// What a damage takes from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Where it begins; [`start_of`] a segment for one that is damaged as a file.
+    pub(crate) at: FramePtr,
+    /// Where the log goes on, as far as that is known.
+    pub(crate) next: Option<FramePtr>,
+    /// The first LSN behind it. Of a file it says nothing.
+    pub(crate) until: Lsn,
+}
+
+impl Extent {
+    /// Files are damaged, from that of segment `first` on to `next`.
+    pub(crate) fn of_files(first: SegmentId, next: FramePtr) -> Self {
+        Self { at: start_of(first), next: Some(next), until: Lsn::default() }
+    }
+}
+
 impl Quarantined {
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { at: self.at, next: self.next, until: self.lsns.1 }
+    }
+
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\n");
         let next = self.next.map_or_else(|| "end".to_owned(), |next| next.to_string());
@@ -193,10 +215,53 @@ impl Quarantine {
         &self.settled
     }
 
-    /// The record of the damage at `at`, if there is one, settled or not.
-    pub(crate) fn of(&self, at: FramePtr) -> Option<&Quarantined> {
+    /// All records, settled or not.
+    fn all(&self) -> impl Iterator<Item = &Quarantined> {
         let unrecorded = self.unrecorded.iter().map(|(damage, _)| damage);
-        self.records.iter().chain(&self.settled).chain(unrecorded).find(|record| record.at == at)
+        self.records.iter().chain(&self.settled).chain(unrecorded)
+    }
+
+    /// The records of damage at `at`: several where it has grown.
+    pub(crate) fn of(&self, at: FramePtr) -> impl Iterator<Item = &Quarantined> {
+        self.all().filter(move |record| record.at == at)
+    }
+
+    /// A record that knows of all that `extent` takes. One of less at the same place does not stand for it: damage grows, and a segment
+    /// whose header was damaged can be lost.
+    pub(crate) fn covering(&self, extent: Extent) -> Option<&Quarantined> {
+        let reaches = |end: Option<FramePtr>| {
+            end.is_none_or(|end| extent.next.is_some_and(|next| end >= next))
+        };
+        self.of(extent.at).find(|known| {
+            if known.at == start_of(known.at.segment) {
+                reaches(self.end_of_files(known))
+            } else {
+                // The same frames, though what lay behind them may be void by now, so that the log goes on elsewhere.
+                known.lsns.1 >= extent.until || reaches(known.next)
+            }
+        })
+    }
+
+    /// Where the log goes on behind the segments that `known` says are lost, and behind those that other records say are lost next to them.
+    fn end_of_files(&self, known: &Quarantined) -> Option<FramePtr> {
+        let mut end = known.next;
+        while let Some(here) = end.filter(|_| is_lost(known))
+            && let Some(further) = self.of(start_of(here.segment)).find(|next| is_lost(next))
+        {
+            end = further.next;
+        }
+        end
+    }
+
+    /// The last of the segments that were lost as a whole. They may turn up, so their names are not used again.
+    pub(crate) fn last_lost(&self) -> Option<SegmentId> {
+        let lost = self.all().filter(|record| is_lost(record));
+        lost.filter_map(|record| record.next).map(|next| next.segment.previous()).max()
+    }
+
+    /// True if there is a record of damage in `segment`.
+    pub(crate) fn names(&self, segment: SegmentId) -> bool {
+        self.all().any(|record| record.at.segment == segment)
     }
 
     /// Damage for whose record there was no room.
@@ -293,7 +358,7 @@ impl Quarantine {
         mut damage: Quarantined,
         until: Option<u64>,
     ) -> Result<Quarantined> {
-        if let Some(known) = self.of(damage.at) {
+        if let Some(known) = self.covering(damage.extent()) {
             return Ok(known.clone());
         }
         vfs.create_dir(&self.dir)
@@ -319,6 +384,12 @@ impl Quarantine {
         self.records.push(damage.clone());
         Ok(damage)
     }
+}
+
+/// True if nothing of the segment was left.
+fn is_lost(record: &Quarantined) -> bool {
+    record.at == start_of(record.at.segment)
+        && record.next.is_some_and(|next| next.segment > record.at.segment)
 }
 
 /// Copies what lies from `from` to `until` in `file`, without the zeros at its end; answers how many bytes that is.
@@ -405,11 +476,43 @@ mod tests {
             quarantine = Quarantine::read(&vfs, dir.path(), &mut warn).unwrap();
             assert!(quarantine.records().is_empty());
             assert_eq!(quarantine.settled().len(), 1);
-            assert!(quarantine.of(damage.at).is_some());
+            assert!(quarantine.covering(damage.extent()).is_some());
         }
         let next = FramePtr { segment: SegmentId::new(6), offset: 0 };
         let other = quarantine.add(&vfs, Quarantined { at: next, ..record() }, None).unwrap();
         assert_eq!(other.id, damage.id + 1, "a number is never used again");
+    }
+
+    /// Known by its place alone, damage passed `on_damage = Refuse` that nobody had seen: an hour later it was larger, or the segment gone.
+    #[test]
+    fn a_record_stands_for_no_more_than_it_names() {
+        let place = |segment, offset| FramePtr { segment: SegmentId::new(segment), offset };
+        let (frame, files) = (record(), |at, next| Quarantined {
+            at: place(at, 0),
+            next: Some(next),
+            lsns: (Lsn::default(), Lsn::default()),
+            ..record()
+        });
+        let salvaged = files(7, place(7, 64));
+        let (lost, lost_too) = (files(9, place(10, 64)), files(10, place(12, 64)));
+        let records = vec![frame.clone(), salvaged, lost, lost_too];
+        let quarantine = Quarantine { records, ..Quarantine::default() };
+        let knows = |extent| quarantine.covering(extent).is_some();
+        let Extent { at, next, until } = frame.extent();
+        assert!(knows(frame.extent()));
+        assert!(knows(Extent { next: Some(place(6, 64)), ..frame.extent() }), "void behind it");
+        assert!(knows(Extent { until: until.next(), ..frame.extent() }), "no further than it was");
+        assert!(
+            !knows(Extent { at, next: Some(place(6, 64)), until: until.next() }),
+            "it has grown"
+        );
+        assert!(!knows(Extent { at: place(5, 64), next, until }), "elsewhere");
+        assert!(knows(Extent::of_files(SegmentId::new(7), place(7, 64))));
+        assert!(!knows(Extent::of_files(SegmentId::new(7), place(7, 4096))), "less can be read");
+        assert!(!knows(Extent::of_files(SegmentId::new(7), place(8, 64))), "nothing can");
+        assert!(knows(Extent::of_files(SegmentId::new(9), place(12, 64))), "one behind the other");
+        assert!(!knows(Extent::of_files(SegmentId::new(9), place(13, 64))));
+        assert_eq!(quarantine.last_lost(), Some(SegmentId::new(11)));
     }
 
     #[test]

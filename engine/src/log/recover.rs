@@ -6,7 +6,7 @@
 use super::{
     Apply, Frame, Log, Missing,
     dirs::Directories,
-    quarantine::{Quarantine, Quarantined},
+    quarantine::{Extent, Quarantine, Quarantined},
     reader::{Found, SegmentReader},
     scan::{Damage, Scan, Start, Visit, first_sound, scan},
     segments::{
@@ -132,7 +132,7 @@ pub(crate) fn open(
         checkpoints,
         &mut |beginning| apply.restore(beginning).map_err(|error| error.in_file(&dirs.home)),
         &mut |_, error| passed_over.push(error.to_string()),
-        &|at| policy == OnDamage::Quarantine || quarantine.of(at).is_some(),
+        &|damage| policy == OnDamage::Quarantine || quarantine.covering(damage).is_some(),
     )?;
     let mut recovering = Recovering::behind(&chosen, policy, &quarantine, &*apply, &mut *replay);
     let scan = scan(&*dirs.vfs, &segments, chosen.start, &mut recovering)?;
@@ -141,16 +141,18 @@ pub(crate) fn open(
     if let Some(oldest) = segments.oldest()
         && let Some(missing) = apply.missing_before(&oldest.header, &scan.held_back)?
     {
-        let at = start_of(oldest.header.id.previous());
-        if policy == OnDamage::Refuse && quarantine.of(at).is_none() {
-            return Err(Error::corrupt(missing.what).in_file(&dirs.home));
+        let aside = beginning_gone(&dirs, &oldest.header, missing);
+        if policy == OnDamage::Refuse && quarantine.covering(aside.0.extent()).is_none() {
+            return Err(Error::corrupt(aside.0.what).in_file(&dirs.home));
         }
-        set_aside.push(beginning_gone(&dirs, &oldest.header, at, missing));
+        set_aside.push(aside);
     }
     let unreadable =
         damages.iter().filter(|damage| !matches!(damage.state, FileState::Salvaged { .. }));
-    let highest_name = unreadable.map(|damage| damage.segment).chain(chosen.missing).max();
-    let may_replace = options.purpose == Purpose::Use;
+    let lost = unreadable.map(|damage| damage.segment).chain(chosen.missing);
+    let highest_name = lost.chain(quarantine.last_lost()).max();
+    let may_replace = options.purpose == Purpose::Use
+        && !is_newest_damaged(&segments, &damages, &in_frames, &quarantine);
     let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace)?;
     set_aside.extend(files_aside(&dirs, &segments, &damages, &*apply, &scan, &chosen, &header)?);
     set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
@@ -272,7 +274,8 @@ impl Visit for Recovering<'_> {
     }
 
     fn damage(&mut self, damage: Damage) -> Result<()> {
-        if self.policy == OnDamage::Refuse && self.quarantine.of(damage.at).is_none() {
+        let extent = Extent { at: damage.at, next: damage.next, until: damage.until };
+        if self.policy == OnDamage::Refuse && self.quarantine.covering(extent).is_none() {
             return Err(damage.error);
         }
         let until = damage.until_item.unwrap_or(self.next_item).max(self.next_item);
@@ -315,12 +318,13 @@ fn of_frames(segments: &Segments, passed: &PassedDamage, header: &SegmentHeader)
     (aside, damage.next.map(|next| next.offset))
 }
 
-fn of_file(damage: &FileDamage) -> Aside {
+fn of_file(damage: &FileDamage, segments: &Segments, header: &SegmentHeader) -> Aside {
     let next = match damage.state {
-        FileState::Salvaged { first_frame } => {
-            FramePtr { segment: damage.segment, offset: first_frame }
+        FileState::Salvaged { .. } => damage.next(),
+        FileState::Unreadable | FileState::Missing => {
+            let behind = segments.after(damage.segment);
+            first_frame_of(behind.map_or(header.id, |behind| behind.header.id))
         }
-        FileState::Unreadable | FileState::Missing => first_frame_of(damage.segment.next()),
     };
     let what = match damage.state {
         FileState::Salvaged { first_frame } if is_first(first_frame) => {
@@ -350,9 +354,28 @@ fn some_unreadable(
     let images = checkpoints.iter().filter_map(|(_, image)| image.as_ref().ok());
     damages.iter().any(|damage| damage.state == FileState::Unreadable)
         || images
-            .map(|image| start_of(image.next_frame.segment))
-            .filter_map(|at| quarantine.of(at).zip(Some(at)))
-            .any(|(known, at)| known.next.is_none_or(|next| next.segment > at.segment))
+            .map(|image| image.next_frame.segment)
+            .any(|segment| quarantine.covering(gone(segment, segment)).is_some())
+}
+
+/// Segments are gone, from `first` to `last`.
+fn gone(first: SegmentId, last: SegmentId) -> Extent {
+    Extent::of_files(first, first_frame_of(last.next()))
+}
+
+/// True if there is, or was, damage in the newest segment. Its bytes stay then, whether or not there was room for a copy; and a record
+/// would say of a new file of that name what was true of the old one.
+fn is_newest_damaged(
+    segments: &Segments,
+    files: &[FileDamage],
+    frames: &[PassedDamage],
+    quarantine: &Quarantine,
+) -> bool {
+    segments.newest().map(|newest| newest.header.id).is_some_and(|newest| {
+        files.iter().any(|file| file.segment == newest)
+            || frames.iter().any(|passed| passed.damage.at.segment == newest)
+            || quarantine.names(newest)
+    })
 }
 
 /// True for the place of the first frame of a segment, where its image is.
@@ -382,7 +405,7 @@ fn files_aside(
         set_aside.push(newest_gone(dirs, segments, last, header, items));
     }
     for damage in damages {
-        let mut aside = of_file(damage);
+        let mut aside = of_file(damage, segments, header);
         if matches!(damage.state, FileState::Salvaged { first_frame } if !is_first(first_frame)) {
             aside.0.events = lost_with_head(vfs, segments, apply, scan, damage.segment)?;
         }
@@ -391,14 +414,10 @@ fn files_aside(
     Ok(set_aside)
 }
 
-fn beginning_gone(
-    dirs: &Directories,
-    oldest: &SegmentHeader,
-    at: FramePtr,
-    missing: Missing,
-) -> Aside {
-    let path = path_of(dirs, at.segment);
-    let mut aside = whole_segments(at.segment, first_frame_of(oldest.id), &path, missing.what);
+fn beginning_gone(dirs: &Directories, oldest: &SegmentHeader, missing: Missing) -> Aside {
+    let last = oldest.id.previous();
+    let path = path_of(dirs, last);
+    let mut aside = whole_segments(last, first_frame_of(oldest.id), &path, missing.what);
     (aside.lsns, aside.events) = (missing.lsns, missing.items);
     (aside, Some(0))
 }
@@ -496,7 +515,7 @@ fn put_aside(
     let vfs = &*dirs.vfs;
     let mut new = Vec::new();
     for (mut damage, until) in found {
-        let known = quarantine.of(damage.at).is_some();
+        let known = quarantine.covering(damage.extent()).is_some();
         damage.found_ms = vfs.wall_ms();
         match quarantine.add_or_remember(vfs, damage.clone(), until) {
             Ok(_) if known => {}
@@ -516,7 +535,7 @@ fn put_aside(
         }
     }
     for file in files.iter().filter(|file| file.state == FileState::Unreadable) {
-        let Some(record) = quarantine.of(start_of(file.segment)) else { continue };
+        let Some(record) = quarantine.covering(file.extent()) else { continue };
         let name = super::names::damaged(&super::names::segment(file.segment), record.id);
         if let Err(error) = vfs.retire(&file.path, &file.path.with_file_name(name)) {
             warnings.push(format!("{} could not be renamed: {error}", file.path.display()));
@@ -526,8 +545,8 @@ fn put_aside(
 }
 
 /// The newest image that its owner can read: checkpoints first, then the heads of segments, then nothing at all. `restore` is
-/// [`Apply::restore`]; `passed_over` learns which ones it could not be, and why; `go_on` says whether a segment that is missing at a
-/// place is known, or may be passed; `some_unreadable`, that there are segments beside `segments`, in which nothing can be read.
+/// [`Apply::restore`]; `passed_over` learns which ones it could not be, and why; `go_on` says whether segments that are missing are
+/// known, or may be passed; `some_unreadable`, that there are segments beside `segments`, in which nothing can be read.
 ///
 /// # Errors
 /// `NotAChannel` (@F, or another owner's), `Corrupt` (@J), `NewerFormat`, `Io`.
@@ -538,7 +557,7 @@ pub(crate) fn choose_image(
     checkpoints: Vec<Candidate>,
     restore: &mut dyn FnMut(Beginning<'_>) -> Result<Lsn>,
     passed_over: &mut dyn FnMut(&ImageSource, Error),
-    go_on: &dyn Fn(FramePtr) -> bool,
+    go_on: &dyn Fn(Extent) -> bool,
 ) -> Result<Chosen> {
     if segments.newest().is_none() && !some_unreadable && !checkpoints.is_empty() {
         let what = "@F: there are checkpoints but no segments: the data directories are empty. Are their disks mounted?";
@@ -553,7 +572,7 @@ pub(crate) fn choose_image(
     };
     for (path, image) in &checkpoints {
         if let Ok(image) = image
-            && missing(image).is_some_and(|first| !go_on(start_of(first)))
+            && missing(image).is_some_and(|first| !go_on(gone(first, image.next_frame.segment)))
         {
             // It is sound, so the segment was there: an older image would open, and lose what lay in it.
             let what = format!(
@@ -595,7 +614,8 @@ pub(crate) fn choose_image(
             oldest.header.id
         );
         let error = Error::corrupt(what).in_file(&oldest.path);
-        if !go_on(start_of(oldest.header.id.previous())) {
+        // That those before were lost is no word on the images of all that are there.
+        if !go_on(gone(oldest.header.id.previous(), newest.unwrap_or_default())) {
             return Err(error);
         }
         passed_over(&ImageSource::Nothing, error);
@@ -704,7 +724,7 @@ fn next_header(
     };
     if id.get() >= BEYOND_ANY_LOG {
         let what = "@J: the number of this segment is the highest there is, and no log of ours came so far: move the file elsewhere";
-        return Err(Error::corrupt(what).in_file(&path_of(dirs, highest_name.unwrap_or_default())));
+        return Err(Error::corrupt(what).in_file(&path_of(dirs, id.previous())));
     }
     let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).saturating_add(1);
     let (salt, cut_lsn) = (dirs.vfs.random(), scan.vouched);

@@ -3,6 +3,8 @@
 use super::{
     dirs::Directories,
     names::{self, Name},
+    quarantine::Extent,
+    recover::first_frame_of,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -73,6 +75,23 @@ pub(crate) enum FileState {
     Missing,
 }
 
+impl FileDamage {
+    /// Where the log goes on at the earliest.
+    pub(crate) fn next(&self) -> FramePtr {
+        match self.state {
+            FileState::Salvaged { first_frame } => {
+                FramePtr { segment: self.segment, offset: first_frame }
+            }
+            FileState::Unreadable | FileState::Missing => first_frame_of(self.segment.next()),
+        }
+    }
+
+    /// What of the log it takes, at the least.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent::of_files(self.segment, self.next())
+    }
+}
+
 impl Listing {
     /// Reads names and segment headers, without the lock. Writes nothing. `problem` decides what becomes of each file or directory that
     /// cannot be used (@J): after `Ok` it is left out. Ids that are missing are found by [`Segments::holes`].
@@ -119,22 +138,26 @@ impl Listing {
     ///
     /// # Errors
     /// `Corrupt` (@J) if a header is invalid or not its name's, an id is missing, or there twice; `NewerFormat`; `Io`.
-    pub(crate) fn read(dirs: &Directories, go_on: &dyn Fn(FramePtr) -> bool) -> Result<Self> {
+    pub(crate) fn read(dirs: &Directories, go_on: &dyn Fn(Extent) -> bool) -> Result<Self> {
         let vfs = &*dirs.vfs;
         let mut broken = Vec::new();
-        let mut listing =
-            Self::gather(vfs, &dirs.home, &dirs.data, &mut |problem| match problem.segment {
-                Some((id, path))
-                    if problem.error.kind() == &ErrorKind::Corrupt && go_on(start_of(id)) =>
-                {
-                    broken.push((id, path, problem.error));
-                    Ok(())
-                }
-                _ => Err(problem.error),
-            })?;
+        // How much of it is lost is not known yet.
+        let may_be_known = |id| go_on(Extent::of_files(id, start_of(id)));
+        let mut listing = Self::gather(vfs, &dirs.home, &dirs.data, &mut |problem| match problem
+            .segment
+        {
+            Some((id, path)) if problem.error.kind() == &ErrorKind::Corrupt && may_be_known(id) => {
+                broken.push((id, path, problem.error));
+                Ok(())
+            }
+            _ => Err(problem.error),
+        })?;
         listing.salvage(vfs, broken)?;
+        if let Some(news) = listing.damages.iter().find(|damage| !go_on(damage.extent())) {
+            return Err(Error::corrupt(news.what.clone()).in_file(&news.path));
+        }
         for hole in listing.segments.holes() {
-            if !go_on(start_of(hole.first)) {
+            if !go_on(hole.extent()) {
                 return Err(hole.error);
             }
             let home = dirs.data.get(directory_of(dirs, hole.first)).unwrap_or(&dirs.home);
@@ -323,7 +346,8 @@ impl Segments {
                 let (last, id) = (last.header.id, segment.header.id);
                 let missing = names::segment(last.next());
                 let what = format!("@J: segment {missing} is missing between {last} and {id}");
-                Hole { first: last.next(), error: Error::corrupt(what).in_file(&segment.path) }
+                let error = Error::corrupt(what).in_file(&segment.path);
+                Hole { first: last.next(), next: id, error }
             })
             .collect()
     }
@@ -332,7 +356,16 @@ impl Segments {
 /// Segments that are missing.
 pub(crate) struct Hole {
     pub(crate) first: SegmentId,
+    /// The first one behind them.
+    next: SegmentId,
     pub(crate) error: Error,
+}
+
+impl Hole {
+    /// What of the log they take.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent::of_files(self.first, first_frame_of(self.next))
+    }
 }
 
 /// The place that stands for a whole segment.

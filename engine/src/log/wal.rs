@@ -160,7 +160,8 @@ impl Wal {
         let mut quarantine = Quarantine::read(&*dirs.vfs, &dirs.home, &mut warn)?;
         quarantine.remove_temporary(&*dirs.vfs, &mut warn);
         let go_on = options.on_damage == OnDamage::Quarantine;
-        let listing = Listing::read(&dirs, &|at| go_on || quarantine.of(at).is_some())?;
+        let listing =
+            Listing::read(&dirs, &|damage| go_on || quarantine.covering(damage).is_some())?;
         let owner = Arc::new(Released::default());
         let (log, mut report) = super::open(
             dirs,

@@ -215,12 +215,6 @@ impl Position {
         }
         // Taken out, so that a frame that is left behind cannot be mistaken for the one that follows.
         let mut open = self.open.take().filter(|open| seq < open.end);
-        if let Some(ahead) = open.take_if(|open| seq < open.next) {
-            // The frame behind a damage, in which more than one run of events is owed.
-            let (until, next) = (ahead.next, ahead.ptr);
-            self.open = Some(ahead);
-            return Ok(Opened::Lost { until: Some(until), next });
-        }
         let found = loop {
             if let Some(open) = open.take() {
                 break open;
@@ -295,7 +289,7 @@ fn is_passable(log: &Log, error: &Error) -> bool {
 /// Sets aside a frame that was read and makes no sense, where damage is gone around; else answers the error.
 fn go_around(log: &Log, frame: FramePtr, first: EventSeq, error: Error) -> Result<()> {
     if is_passable(log, &error) {
-        log.set_frame_aside(frame, Some(first), &error)
+        log.set_frame_aside(frame, None, Some(first), &error)
     } else {
         Err(error)
     }
@@ -438,7 +432,8 @@ impl Leases {
                 && is_passable(log, error)
             {
                 // Should that fail, the run is back, and the next taker tries again.
-                taken = log.set_frame_aside(run.frame, Some(run.first), error).map(|()| {
+                let first = Some(run.first);
+                taken = log.set_frame_aside(run.frame, None, first, error).map(|()| {
                     let count = u64::from(run.count);
                     lease.lost.push(TakenRange { first: run.first, count, last_frame: run.frame });
                     run.count

@@ -32,7 +32,8 @@ pub(crate) fn open(
         quarantine.remove_temporary(&*dirs.vfs, &mut warn);
     }
     let go_on = options.on_damage == OnDamage::Quarantine;
-    let mut listing = Listing::read(&dirs, &|at| go_on || quarantine.of(at).is_some())?;
+    let mut listing =
+        Listing::read(&dirs, &|damage| go_on || quarantine.covering(damage).is_some())?;
     let candidates = read_checkpoints(&*dirs.vfs, std::mem::take(&mut listing.checkpoints));
     let mut checkpoints = Checkpoints::new(home, &candidates);
     let candidates = candidates.into_iter().map(|(_, candidate)| candidate).collect();

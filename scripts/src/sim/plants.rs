@@ -525,7 +525,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         "quarantine: the same for who takes; else events are lost in silence",
         &[edit(
             "log/mod.rs",
-            "        let damage = self.quarantine.lock().add_or_remember(vfs, damage, until)?;",
+            "        let damage = self.quarantine.lock().add_or_remember(&*self.dirs.vfs, damage, until)?;",
             "        let _ = until;",
         )],
     ),
@@ -600,8 +600,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "quarantine: a damage that is set aside is known at the next open, and not set aside again",
         &[edit(
             "log/quarantine.rs",
-            ".chain(unrecorded).find(|record| record.at == at)",
-            ".chain(unrecorded).find(|record| record.at == at && record.id == 0)",
+            "filter(move |record| record.at == at)",
+            "filter(move |record| record.at == at && record.id == 0)",
         )],
     ),
     plant(
