@@ -512,7 +512,9 @@ fn put_aside(
         }
     }
     for file in files.iter().filter(|file| file.state == FileState::Unreadable) {
-        let Some(record) = quarantine.of(start_of(file.segment)) else { continue };
+        // Without a record its name would lead nowhere: the next open renames it. Nobody takes the old one meanwhile.
+        let record = quarantine.of(start_of(file.segment)).filter(|record| record.id != 0);
+        let Some(record) = record else { continue };
         let name = super::names::damaged(&super::names::segment(file.segment), record.id);
         if let Err(error) = vfs.retire(&file.path, &file.path.with_file_name(name)) {
             warnings.push(format!("{} could not be renamed: {error}", file.path.display()));
