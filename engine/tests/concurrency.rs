@@ -595,6 +595,7 @@ fn segments_removed_under_a_taker_are_stepped_over() {
 /// Who waits for an event was told, again and again, of one that another taker is just giving up as lost: it neither found anything nor
 /// looked at the time.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "damages a file")]
 fn a_taker_with_a_deadline_keeps_it_though_it_is_told() {
     let (dir, gate, channel) = gated(Options { tail_cache_bytes: 0, ..options() });
     put_all(&channel, &["an event that is damaged"]);
