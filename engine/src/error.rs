@@ -52,7 +52,7 @@ pub enum ErrorKind {
     Corrupt,
     /// The channel holds as many events as its capacity allows. Take some, or wait.
     Full,
-    /// The disk is full, or its free-space floor is reached: puts are refused, takes go on.
+    /// The disk is full, or its free-space floor is reached: puts are refused, takes go on until the reserve is used up. Wait for room.
     DiskFull,
     /// The transaction or event is larger than an option allows; the message names the option.
     TooLarge,

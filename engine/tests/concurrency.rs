@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex},
     task::{Context, Poll, Wake, Waker},
     thread::{Builder, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 fn options() -> Options {
@@ -590,4 +590,30 @@ fn segments_removed_under_a_taker_are_stepped_over() {
     }
     join("the taker", taker);
     join("the checkpoints", checkpoints);
+}
+
+/// Who waits for an event was told, again and again, of one that another taker is just giving up as lost: it neither found anything nor
+/// looked at the time.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "damages a file")]
+fn a_taker_with_a_deadline_keeps_it_though_it_is_told() {
+    let (dir, gate, channel) = gated(Options { tail_cache_bytes: 0, ..options() });
+    put_all(&channel, &["an event that is damaged"]);
+    let path = dir.path().join("seg-1");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(8).position(|bytes| bytes == b"an event").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    // Who peeks sets it aside; who takes has only to give it up, and stands at that write.
+    assert!(channel.peek(None, TakeLimit::events(1)).unwrap().is_empty());
+    gate.set(Writes::Wait);
+    let (giving_up, waiting) = (channel.clone(), channel.clone());
+    let giving_up = thread(move || drop(giving_up.begin_take(TakeLimit::events(1)).unwrap()));
+    eventually("the write", || gate.waiting() == 1);
+    let wait = Duration::from_millis(5);
+    let waiting = thread(move || waiting.take_timeout(TakeLimit::events(1), wait).unwrap());
+    assert!(join("the deadline", waiting).records().is_empty());
+    gate.set(Writes::Pass);
+    join("the write", giving_up);
+    assert_eq!(channel.stats().events, 0);
 }

@@ -254,21 +254,44 @@ fn of_two_reserves_an_open_takes_the_one_that_is_large_enough() {
     assert_eq!(drain(&place.open().unwrap()), [event]);
 }
 
-/// Without a reserve there is nothing to go on in: the log stops itself, as after any failed write, and a restart knows all.
+/// Without a reserve there is nothing to go on in. The log stopped itself, as after any failed write. Now what was written of the group is
+/// wiped out, and all of it refused: it does not come back, neither after a crash nor behind what follows.
 #[test]
-fn without_a_reserve_the_log_stops_itself() {
-    let place = Place::new(5);
-    let channel = place.open().unwrap();
-    channel.put(b"old").unwrap();
-    channel.put(long().as_bytes()).unwrap();
-    place.disk.leave(100);
-    let refused = channel.put(&[b'.'; 3000]);
-    assert!(matches!(refused, Err(CommitError::Unknown(_))), "{refused:?}");
-    assert!(channel.poisoned().unwrap().to_string().contains("cannot write a group of commits"));
-    drop(channel);
-    place.world.kill();
-    place.disk.leave_all();
-    assert_eq!(drain(&place.open().unwrap())[0], "old");
+fn what_finds_no_room_and_no_reserve_is_refused_and_stays_so() {
+    let mut refused = 0;
+    for room in (0..4000).step_by(80) {
+        for follows in [false, true] {
+            let place = Place::new(room);
+            let channel = place.open().unwrap();
+            channel.put(b"old").unwrap();
+            channel.put(b"taken").unwrap();
+            channel.put(long().as_bytes()).unwrap();
+            place.disk.leave(room);
+            let first = submit(&channel, &texts("refused ", 2));
+            let take = channel.begin_take(TakeLimit::events(1)).unwrap().submit().unwrap();
+            let second = submit(&channel, &[".".repeat(1000)]);
+            lead_all(&channel);
+            let answers = [now(first).map(drop), now(take).map(drop), now(second).map(drop)];
+            assert!(channel.poisoned().is_none(), "room for {room}");
+            if answers.iter().all(Result::is_ok) {
+                continue;
+            }
+            assert!(answers.iter().all(is_full), "room for {room}: {answers:?}");
+            refused += 1;
+            let mut left = vec!["old".to_owned(), "taken".to_owned(), long()];
+            place.disk.leave_all();
+            if follows {
+                // As long as the first frame that was refused, so that the second one would be next.
+                put_of(&channel, &texts("follows ", 2)).commit().unwrap();
+                left.extend(texts("follows ", 2));
+            }
+            drop(channel);
+            place.world.power_cut();
+            place.assert_sound();
+            assert_eq!(drain(&place.open().unwrap()), left, "room for {room}");
+        }
+    }
+    assert!(refused > 20, "{refused}");
 }
 
 /// A bare log: appends are refused, a release goes on and gives room back.
@@ -514,18 +537,12 @@ fn the_zeros_behind_a_group_are_no_free_space() {
     assert!(is_full(&refused), "the cached figure knows what the zeros took: {refused:?}");
 }
 
-/// Small events, put in large transactions and taken one by one: the takes need more of the log than what they give back, and the reserve
-/// was used up before the first segment was spent. The log stopped itself, and so did the one after the restart. Now takes wait for room,
-/// as puts do, and go on when there is some.
-#[test]
-fn takes_wait_for_room_when_the_reserve_is_used_up() {
-    const EVENTS: usize = 30_000;
-    let mut place = Place::new(6);
-    place.options.transaction_events_max = u32::try_from(EVENTS).unwrap();
-    let channel = place.open().unwrap();
-    place.tick(&channel);
-    for _ in 0..2 {
-        put_of(&channel, &vec![b"an event"; EVENTS]).commit().unwrap();
+/// Small events that wait, put in large transactions; then the disk is full, and they are taken one by one: the takes need more of the log
+/// than what they give back. Answers how many were taken until one was refused, with room for others to come.
+fn taken_until_refused(place: &Place, channel: &Channel, transactions: usize) -> usize {
+    place.tick(channel);
+    for _ in 0..transactions {
+        put_of(channel, &vec![b"an event"; EVENTS]).commit().unwrap();
     }
     place.disk.leave_nothing();
     let mut taken = 0;
@@ -537,11 +554,10 @@ fn takes_wait_for_room_when_the_reserve_is_used_up() {
             Ok(_) => taken += 1,
         }
         if taken % 100 == 0 {
-            place.tick(&channel);
+            place.tick(channel);
         }
     };
     assert!(is_full::<()>(&Err(refused)));
-    assert!(taken > 5_000, "{taken}: the reserve is there to be used");
     let wait = channel.begin_take(TakeLimit::events(1)).unwrap_err();
     assert_eq!(
         wait.kind(),
@@ -549,13 +565,69 @@ fn takes_wait_for_room_when_the_reserve_is_used_up() {
         "{wait}: nothing is offered that cannot be committed"
     );
     assert!(channel.poisoned().is_none());
-    assert_eq!(channel.stats().events, (2 * EVENTS - taken) as u64);
+    assert_eq!(channel.stats().events, (transactions * EVENTS - taken) as u64);
+    taken
+}
+
+/// With room, takes go on to the end, and puts too.
+fn goes_on_with_room(place: &Place, channel: Channel) {
+    let left = channel.stats().events;
     place.disk.leave_all();
     place.tick(&channel);
     channel.put(b"the last").unwrap();
-    assert_eq!(drain(&channel).len(), 2 * EVENTS - taken + 1);
+    assert_eq!(drain(&channel).len() as u64, left + 1);
     channel.close().unwrap();
     place.assert_sound();
+}
+
+const EVENTS: usize = 30_000;
+
+/// The reserve was used up before the first segment was spent. The log stopped itself, and so did the one after the restart. Now takes wait
+/// for room, as puts do, and go on when there is some.
+#[test]
+fn takes_wait_for_room_when_the_reserve_is_used_up() {
+    let mut place = Place::new(6);
+    place.options.transaction_events_max = u32::try_from(EVENTS).unwrap();
+    let channel = place.open().unwrap();
+    let taken = taken_until_refused(&place, &channel, 2);
+    assert!(taken > 5_000, "{taken}: the reserve is there to be used");
+    goes_on_with_room(&place, channel);
+}
+
+/// And with segments that are longer than a reserve, as they are by default, it stopped itself all the same: the reserve ended long before
+/// its segment was full.
+#[test]
+fn takes_wait_for_room_at_the_end_of_a_reserve_shorter_than_a_segment() {
+    let mut place = Place::new(38);
+    place.options.transaction_events_max = u32::try_from(EVENTS).unwrap();
+    for number in 1..=2 {
+        place.world.create_dir(Path::new(DIR)).unwrap();
+        place.disk.reserve(&Path::new(DIR).join(format!("spare-{number}")), SEGMENT / 2).unwrap();
+    }
+    let channel = place.open().unwrap();
+    let taken = taken_until_refused(&place, &channel, 2);
+    assert!((4_000..20_000).contains(&taken), "{taken}: half a reserve serves");
+    drop(channel);
+    place.world.kill();
+    // An open has the other one.
+    let channel = place.open().unwrap();
+    channel.begin_take(TakeLimit::events(1)).unwrap().commit().unwrap();
+    goes_on_with_room(&place, channel);
+}
+
+/// The same with the reserve, and the segments, of the defaults.
+#[test]
+fn takes_wait_for_room_at_the_end_of_a_reserve_of_16_mib() {
+    let mut place = Place::new(39);
+    place.options = Options {
+        free_space_min_bytes: 0,
+        transaction_events_max: u32::try_from(EVENTS).unwrap(),
+        ..Options::default()
+    };
+    let channel = place.open().unwrap();
+    let taken = taken_until_refused(&place, &channel, 8);
+    assert!(taken > 150_000, "{taken}");
+    goes_on_with_room(&place, channel);
 }
 
 /// A taker met damage on a full disk, and each time there was no room for its record: nobody could take any more, so nothing was given
@@ -588,4 +660,172 @@ fn damage_on_a_full_disk_holds_no_taker_up() {
     assert_eq!(told.iter().map(|damage| damage.id).collect::<Vec<_>>(), [1]);
     assert!(told[0].bytes > 0, "its bytes were still there");
     assert_eq!(drain(&channel).len(), 4);
+}
+
+/// A copy of the damaged bytes was tried again each second, although the disk had no room for it or no more than that: it took the last
+/// bytes, which those need who drain the disk.
+#[test]
+fn a_copy_of_damaged_bytes_waits_until_there_is_room_to_spare() {
+    let place = Place::new(41);
+    let channel = place.filled(&texts("event ", 2));
+    channel.close().unwrap();
+    let path = Path::new(DIR).join("seg-1");
+    let len = place.world.content(&path).unwrap().len() as u64;
+    place.world.flip(&path, 8 * (len - u64::try_from(LONG).unwrap()));
+    let channel = place.open().unwrap();
+    place.tick(&channel);
+    place.disk.leave_nothing();
+    assert_eq!(channel.begin_take(TakeLimit::events(3)).unwrap().records().len(), 2);
+    let ids = || channel.quarantined().iter().map(|damage| damage.id).collect::<Vec<_>>();
+    assert_eq!(ids(), [0]);
+    place.disk.leave_all();
+    place.disk.leave(SEGMENT);
+    place.tick(&channel);
+    assert_eq!(ids(), [0], "there is room for the copy, and for little else");
+    place.disk.leave(3 * SEGMENT / 2);
+    place.tick(&channel);
+    assert_eq!(ids(), [1]);
+    assert!(channel.quarantined()[0].bytes > 200 << 10);
+}
+
+/// A segment in which nothing can be read got the name of damage 0, as there was no room for a record; the record that it got later is that
+/// of another name, and all that could have been salvaged was found no more.
+#[test]
+fn a_segment_that_cannot_be_read_keeps_its_name_until_there_is_a_record() {
+    let place = Place::new(43);
+    let channel = place.filled(&texts("event ", 3));
+    for _ in 0..3 {
+        channel.put(long().as_bytes()).unwrap();
+    }
+    channel.close().unwrap();
+    place.world.kill();
+    let path = Path::new(DIR).join("seg-1");
+    let garbage = vec![7; 700_000];
+    place.world.set_content(&path, garbage.clone());
+    place.disk.leave_nothing();
+    let channel = place.open().unwrap();
+    assert!(channel.quarantined().iter().all(|damage| damage.id == 0));
+    place.disk.leave_all();
+    place.tick(&channel);
+    assert!(channel.quarantined().iter().all(|damage| damage.id > 0));
+    channel.close().unwrap();
+    place.world.kill();
+    place.open().unwrap().close().unwrap();
+    let inspector = Inspector::open_on(Arc::new(place.disk.clone()), Path::new(DIR)).unwrap();
+    let damages = inspector.quarantined();
+    let damage = damages.iter().find(|damage| damage.at.segment.get() == 1).unwrap();
+    assert!(inspector.quarantined_bytes(damage).unwrap() == garbage, "nothing was left");
+}
+
+/// A taker came across damage, and there was no room for the frame that gives its events up: they were owed for ever, as nobody came across
+/// them again, and their segment was not given back before a restart.
+#[test]
+fn what_is_lost_is_given_up_when_there_is_room_again() {
+    let place = Place::new(47);
+    let channel = place.filled(&texts("event ", 5));
+    channel.close().unwrap();
+    let path = Path::new(DIR).join("seg-1");
+    let bytes = place.world.content(&path).unwrap();
+    let event = "event 2";
+    let at = bytes.windows(event.len()).position(|bytes| bytes == event.as_bytes()).unwrap();
+    place.world.flip(&path, 8 * at as u64);
+    for spare in spares(&place) {
+        place.world.delete(&Path::new(DIR).join(spare));
+    }
+    let channel = place.open().unwrap();
+    place.disk.leave_nothing();
+    let mut take = channel.begin_take(TakeLimit::events(2)).unwrap();
+    let error = take.extend(TakeLimit::events(10)).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::DiskFull, "{error}");
+    assert_eq!(payloads(take.records()), ["event 0", "event 1"], "it stayed as it was");
+    drop(take);
+    assert!(channel.poisoned().is_none());
+    assert_eq!((channel.stats().events, channel.stats().leased), (6, 0));
+    place.disk.leave_all();
+    assert_eq!(drain(&channel), ["event 0", "event 1", "event 3", "event 4", &long()]);
+    assert_eq!((channel.stats().events, channel.stats().lost), (0, 1));
+    channel.close().unwrap();
+    place.assert_sound();
+}
+
+/// The same where an open comes across the damage: it has room for its segment, and none to say what is lost. It was refused.
+#[test]
+fn an_open_says_later_what_is_lost() {
+    let (mut refused, mut later) = (0, 0);
+    for room in (0..1000).step_by(20) {
+        let mut place = Place::new(room);
+        place.options.checkpoint_on_close = false;
+        let channel = place.filled(&texts("event ", 3));
+        channel.close().unwrap();
+        let path = Path::new(DIR).join("seg-1");
+        let bytes = place.world.content(&path).unwrap();
+        let at = bytes.windows(7).position(|bytes| bytes == b"event 1").unwrap();
+        place.world.flip(&path, 8 * at as u64);
+        for spare in spares(&place) {
+            place.world.delete(&Path::new(DIR).join(spare));
+        }
+        place.disk.leave(room);
+        let opened = place.open();
+        refused += u64::from(opened.is_err());
+        later += u64::from(opened.as_ref().is_ok_and(|channel| channel.stats().lost == 0));
+        place.disk.leave_all();
+        let channel = opened.or_else(|_| place.open()).unwrap();
+        assert_eq!(drain(&channel), ["event 0", "event 2", &long()], "room for {room}");
+        assert_eq!((channel.stats().events, channel.stats().lost), (0, 1), "room for {room}");
+    }
+    assert!(refused > 0 && later > 0, "{refused} {later}");
+}
+
+/// Reserves were made anew only above the floor of free space, where nobody needs them.
+#[test]
+fn reserves_are_made_below_the_floor_of_free_space() {
+    let mut place = Place::new(53);
+    place.options.free_space_min_bytes = 500 << 20;
+    place.disk.leave(7 * SEGMENT / 2);
+    let channel = place.open().unwrap();
+    place.tick(&channel);
+    assert_eq!(spares(&place).len(), 2);
+    assert!(is_full(&channel.put(b"refused")));
+}
+
+/// A spare that somebody had deleted stopped the log: where the next segment was to be made of it, and where a larger one took its place.
+#[test]
+fn spares_that_somebody_deleted_stop_nothing() {
+    let path = |number: u32| Path::new(DIR).join(format!("spare-{number}"));
+    let place = Place::new(59);
+    let channel = place.open().unwrap();
+    for _ in 0..9 {
+        channel.put(long().as_bytes()).unwrap();
+    }
+    drop(channel);
+    place.world.kill();
+    // One too many, one to be used next, and one in whose place a spent segment comes.
+    for (number, bytes) in [(91, 100), (92, 200), (93, 300), (94, SEGMENT), (95, SEGMENT)] {
+        place.disk.reserve(&path(number), bytes).unwrap();
+    }
+    let channel = place.open().unwrap();
+    assert!(!spares(&place).contains(&"spare-91".to_owned()), "the open used the smallest");
+    place.world.delete(&path(92));
+    channel.tick().unwrap();
+    place.world.delete(&path(93));
+    assert_eq!(drain(&channel).len(), 9);
+    for event in ["one", "two"] {
+        channel.put(event.as_bytes()).unwrap();
+        channel.checkpoint().unwrap();
+    }
+    assert!(channel.stats().log.segments < 3, "segments were given back");
+    // All of them, and the disk is full.
+    for spare in spares(&place) {
+        place.world.delete(&Path::new(DIR).join(spare));
+    }
+    for _ in 0..9 {
+        channel.put(long().as_bytes()).unwrap();
+    }
+    place.disk.leave_nothing();
+    assert!(is_full(&channel.put(&[b'.'; 4 * LONG])));
+    assert!(channel.poisoned().is_none());
+    place.disk.leave_all();
+    assert_eq!(drain(&channel).len(), 11);
+    channel.close().unwrap();
+    place.assert_sound();
 }

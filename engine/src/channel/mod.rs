@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     /// When the last checkpoint was made, in milliseconds of the world's monotonic clock.
     checkpoint_at_ms: AtomicU64,
     closed: AtomicBool,
+    /// Lost events of which the log could not say yet that they are owed no more: nobody will come across them again.
+    unsaid: Mutex<Vec<TakenRange>>,
     report: RecoveryReport,
 }
 
@@ -245,9 +247,14 @@ impl Channel {
             signal,
             checkpoint_at_ms: AtomicU64::new(milliseconds(vfs.monotonic())),
             closed: AtomicBool::new(false),
+            unsaid: Mutex::default(),
             report,
         });
-        shared.give_up(&lost)?;
+        match shared.give_up(lost) {
+            // The next taker says so, when there is room.
+            Err(error) if error.kind() == &ErrorKind::DiskFull => {}
+            answer => answer?,
+        }
         Ok(Self(Arc::new(Handle { shared, background: Mutex::new(None) })))
     }
 
@@ -266,7 +273,7 @@ impl Channel {
     pub(crate) fn finish_repair(&self) -> Result<()> {
         let shared = self.shared();
         let lost = shared.owner.queue.find_lost(&shared.log)?;
-        shared.give_up(&lost)?;
+        shared.give_up(lost)?;
         shared.log.finish()
     }
 
@@ -377,9 +384,11 @@ impl Channel {
         let now = Instant::now();
         let deadline = now.checked_add(wait).unwrap_or_else(|| now + FOR_EVER);
         loop {
+            // Whoever is told may find nothing, again and again.
+            let late = Instant::now() >= deadline;
             let place = self.shared().owner.ready.enter();
             let take = self.begin_take(limit)?;
-            if !take.records().is_empty() {
+            if late || !take.records().is_empty() {
                 return Ok(take);
             }
             if !place.wait_until(deadline) {
@@ -547,18 +556,23 @@ fn lost_events(log: &Log, queue: &Queue, report: &RecoveryReport) -> Vec<TakenRa
 }
 
 impl Shared {
-    /// Commits that `lost` events are owed no more: their frames are damaged, and set aside.
+    /// Commits that `lost` events are owed no more, and those of which that could not be said before: their frames are damaged, and set
+    /// aside.
     ///
     /// # Errors
-    /// `Closed`, `Poisoned`.
-    fn give_up(&self, lost: &[TakenRange]) -> Result<()> {
+    /// `DiskFull`: they are kept for the next time. `Closed`, `Poisoned`.
+    fn give_up(&self, mut lost: Vec<TakenRange>) -> Result<()> {
+        lost.append(&mut self.unsaid.lock());
         if lost.is_empty() {
             return Ok(());
         }
         let mut buffer = vec![0; Request::HEADER_ROOM];
-        take_body(lost, &mut buffer);
+        take_body(&lost, &mut buffer);
         let slot = self.log.submit(Request::new(Kind::GAP, 0, buffer));
-        self.log.wait(&slot).map(drop).map_err(|error| error.error().clone())
+        self.log.wait(&slot).map(drop).map_err(|error| {
+            self.unsaid.lock().append(&mut lost);
+            error.error().clone()
+        })
     }
 
     fn check_open(&self) -> Result<()> {

@@ -369,8 +369,11 @@ impl TakeTransaction {
         let limit =
             TakeLimit { events: limit.events.min(shared.options.transaction_events_max), ..limit };
         let leased = shared.owner.queue.lease(&shared.log, limit, &mut self.leased.lease);
-        shared.give_up(&self.leased.lease.take_lost())?;
-        leased?;
+        let given_up = shared.give_up(self.leased.lease.take_lost());
+        if let Err(error) = leased.and(given_up) {
+            drop(self.split_off(before));
+            return Err(error);
+        }
         // A wake-up goes to one taker for each put: who leaves something tells the next.
         if !shared.owner.ready.is_empty() && shared.owner.queue.available() > 0 {
             shared.owner.ready.tell(1);

@@ -53,7 +53,7 @@ pub(crate) struct Request {
     buffer: Vec<u8>,
     body_len: u32,
     body_crc: u32,
-    /// Puts are refused when the disk runs full; takes never are.
+    /// Puts are refused when the disk runs full; takes only when the reserve is used up.
     pub(crate) refusable: bool,
     hold: Option<Box<dyn Hold>>,
 }

@@ -45,7 +45,7 @@ use crate::{
 use bytes::Bytes;
 use group::Group;
 use segments::{directory_holding, directory_of};
-use spares::{Retired, Spares, len_of, reserve_bytes};
+use spares::{Retired, Spares, len_of, remove_if_there, reserve_bytes};
 use std::{
     cell::Cell,
     sync::{
@@ -395,7 +395,7 @@ impl Log {
             Some((dir, Retired::Kept(name, in_place_of))) => {
                 vfs.retire(&segment.path, &name).and_then(|()| {
                     spares.keep(dir, name, bytes);
-                    in_place_of.map_or(Ok(()), |smaller| vfs.remove(&smaller))
+                    in_place_of.map_or(Ok(()), |smaller| remove_if_there(vfs, &smaller))
                 })
             }
             Some((_, Retired::Removed)) | None => vfs.remove(&segment.path),
@@ -423,8 +423,9 @@ impl Log {
         };
         let Some(path) = path else { return self.give_up_small_spares(dir) };
         let bytes = reserve_bytes(&self.options);
-        // On a disk that is nearly full the reserve would take the room of the takes that are to drain it.
-        let wanted = bytes.saturating_mul(2).max(self.options.free_space_min_bytes);
+        // On a disk that is nearly full the reserve would take the room of the takes that are to drain it. The floor of free space does
+        // not count: below it the reserve is what is needed.
+        let wanted = bytes.saturating_mul(2);
         let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);
         if self.dirs.vfs.free_bytes(home).is_ok_and(|free| free < wanted) {
             return Ok(false);
@@ -445,9 +446,7 @@ impl Log {
         loop {
             let spare = self.spares.lock().give_up(dir);
             let Some(path) = spare else { return Ok(false) };
-            self.dirs
-                .vfs
-                .remove(&path)
+            remove_if_there(&*self.dirs.vfs, &path)
                 .map_err(|error| Error::io("cannot remove a spare too many", &path, error))?;
         }
     }

@@ -4,7 +4,7 @@
 //! of it, and so that the bytes outlive the segment that they lay in. It is text, for who has nothing but `cat`; docs/FORMAT.md
 //! describes it.
 
-use super::{Verdict, is_absent, names, start_of};
+use super::{Verdict, is_absent, names, spares::len_of, start_of, writer::SPARE_ROOM_BYTES};
 use crate::{
     error::{Error, ErrorKind, Result},
     format::crc32,
@@ -288,13 +288,22 @@ impl Quarantine {
         }
     }
 
-    /// Records what there was no room for, as far as there is some now. Asked before segments go, and with them the bytes.
+    /// Records what there was no room for, as far as there is some now. Asked before segments go, and with them the bytes. The last room
+    /// is for those who drain the disk.
     ///
     /// # Errors
     /// `Io`.
     pub(crate) fn record_the_rest(&mut self, vfs: &dyn Vfs) -> Result<()> {
+        let home = self.dir.parent().unwrap_or(&self.dir).to_path_buf();
         let mut failed = Ok(());
         for (damage, until) in std::mem::take(&mut self.unrecorded) {
+            let end = until.unwrap_or(u64::MAX).min(len_of(vfs, &damage.file));
+            let bytes = end.saturating_sub(damage.at.offset);
+            let free = vfs.free_bytes(&home).unwrap_or(u64::MAX);
+            if free < bytes.saturating_add(SPARE_ROOM_BYTES) {
+                self.unrecorded.push((damage, until));
+                continue;
+            }
             if let Err(error) = self.add_or_remember(vfs, damage.clone(), until) {
                 self.unrecorded.push((damage, until));
                 failed = Err(error);

@@ -535,7 +535,9 @@ fn put_aside(
         }
     }
     for file in files.iter().filter(|file| file.state == FileState::Unreadable) {
-        let Some(record) = quarantine.covering(file.extent()) else { continue };
+        // Without a record its name would lead nowhere: the next open renames it. Nobody takes the old one meanwhile.
+        let record = quarantine.covering(file.extent()).filter(|record| record.id != 0);
+        let Some(record) = record else { continue };
         let name = super::names::damaged(&super::names::segment(file.segment), record.id);
         if let Err(error) = vfs.retire(&file.path, &file.path.with_file_name(name)) {
             warnings.push(format!("{} could not be renamed: {error}", file.path.display()));

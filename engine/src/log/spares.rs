@@ -15,6 +15,7 @@ use crate::{
     options::LogOptions,
 };
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -167,6 +168,14 @@ pub(crate) fn len_of(vfs: &dyn Vfs, path: &Path) -> u64 {
     vfs.open(path).and_then(|file| file.len()).unwrap_or_default()
 }
 
+/// Removes the spare at `path`; one that somebody has removed is what we want.
+pub(crate) fn remove_if_there(vfs: &dyn Vfs, path: &Path) -> io::Result<()> {
+    match vfs.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        answer => answer,
+    }
+}
+
 /// Makes the segment of `header` in its directory, of such blocks. True: they are a reserve's, since the disk is full.
 ///
 /// # Errors
@@ -192,6 +201,13 @@ pub(crate) fn create_segment(
     for (donor, is_reserve) in free.into_iter().map(|donor| (donor, false)).chain(last) {
         let from = donor.as_ref().map(|spare| spare.path.as_path());
         let made = dirs.vfs.create(&path, head, from);
+        if let (Some(spare), Err(error)) = (&donor, &made)
+            && error.kind() == io::ErrorKind::NotFound
+        {
+            // Somebody has removed it, and nothing was done.
+            spares.forget(dir, spare);
+            continue;
+        }
         match made.map_err(|error| Error::io("cannot make the segment", &path, error)) {
             Err(error) if error.kind() == &ErrorKind::DiskFull => full = error,
             answer => {

@@ -30,7 +30,7 @@ const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 const BLOCK_BYTES: u64 = 4096;
 /// The last blocks of a disk are for what cannot be done without. Where less than this is free, an idle log writes no vouching frames, no
 /// group has zeros behind it, and a log that has no reserves refuses puts.
-const SPARE_ROOM_BYTES: u64 = 1 << 20;
+pub(super) const SPARE_ROOM_BYTES: u64 = 1 << 20;
 /// Groups that are small beside this are followed by zeros up to the next multiple of it. Those that come after overwrite blocks that
 /// are written already and leave the size of the file alone, so that their sync has no metadata to write: measured, 1.6 times as many
 /// small commits a second, and 1.4 times at 50 KB (docs/decisions/0004).
@@ -103,6 +103,15 @@ pub(crate) fn append_frame(out: &mut Vec<u8>, header: &FrameHeader, body: &[u8])
     out.resize(usize::try_from(padded).unwrap_or(usize::MAX), 0);
 }
 
+/// The disk is full, the reserve is used up, and nothing of the frames in flight is there: takes wait for room, as puts do.
+fn refuse_until_there_is_room(log: &Log, flight: &mut InFlight, error: &Error) {
+    flight.refuse(error, |request| request.refusable);
+    if !flight.frames().is_empty() {
+        log.set_takes_wait(true);
+        flight.refuse(error, |_| true);
+    }
+}
+
 impl Writer {
     /// Writes, syncs and applies all frames in flight, and answers them.
     ///
@@ -125,11 +134,14 @@ impl Writer {
 
     /// How many of the frames fit into the active segment. A frame larger than a segment has an empty one for itself.
     fn fitting(&self, log: &Log, flight: &InFlight) -> usize {
+        // A reserve ends with its blocks, which may be long before a segment does: behind them is a full disk.
+        let blocks = if log.is_on_reserve() { self.file_len } else { u64::MAX };
+        let room = log.options.segment_bytes_max.min(blocks);
         let mut end = self.offset;
         let fits = |waiting: &&super::group::Waiting| {
             let empty = end == self.head_len;
             end += waiting.request.buffer().len() as u64;
-            empty || end <= log.options.segment_bytes_max
+            empty || end <= room
         };
         flight.frames().iter().take_while(fits).count()
     }
@@ -176,6 +188,7 @@ impl Writer {
             self.unsynced_bytes += bytes;
         }
         self.left_behind = false;
+        log.set_takes_wait(false);
         let mut offset = self.offset;
         (self.next_lsn, self.next_item) = (lsn, item);
         self.offset += bytes;
@@ -209,14 +222,44 @@ impl Writer {
         let same_disk = directory_of(&log.dirs, from) == directory_of(&log.dirs, to);
         self.left_behind = true;
         let blocks = if same_disk { Blocks::Reserve } else { Blocks::OrReserve };
-        self.rotate(log, blocks).map_err(|none| match none.kind() {
-            // Without a reserve this is a write that failed, like any other.
-            ErrorKind::DiskFull => error.clone(),
-            _ => none,
-        })?;
+        match self.rotate(log, blocks) {
+            Err(none) if none.kind() == &ErrorKind::DiskFull => {
+                // Nor a reserve: no next segment says that they are void, so they must not be there.
+                self.wipe(flight)?;
+                refuse_until_there_is_room(log, flight, error);
+            }
+            answer => answer?,
+        }
         if log.is_on_reserve() {
             flight.refuse(error, |request| request.refusable);
         }
+        Ok(())
+    }
+
+    /// Writes zeros over what there is of the frames in flight, durably. Nobody was answered, and the next group would be written there.
+    ///
+    /// # Errors
+    /// Poisons the log.
+    fn wipe(&mut self, flight: &InFlight) -> Result<()> {
+        let frames = flight.frames().iter().map(|waiting| waiting.request.buffer().len() as u64);
+        let end = self.offset + frames.sum::<u64>();
+        let wiped = || {
+            let len = self.file.len()?;
+            let (mut at, end) = (self.offset, end.min(len));
+            while at < end {
+                let bytes = FILL_BYTES.min(end - at);
+                let zeros = usize::try_from(bytes).ok().and_then(|bytes| ZEROS.get(..bytes));
+                self.file.write_at(at, &[IoSlice::new(zeros.unwrap_or(&ZEROS))], Sync::No)?;
+                at += bytes;
+            }
+            self.file.sync().map(|()| len)
+        };
+        let len = wiped().map_err(|error| {
+            Error::io("cannot wipe out a group that found no room", &self.path, error)
+                .at(self.offset)
+                .of_lsn(self.next_lsn)
+        })?;
+        self.grow_to(len);
         Ok(())
     }
 
@@ -358,9 +401,7 @@ impl Writer {
                 }
                 match self.rotate(log, Blocks::OrReserve) {
                     Err(error) if error.kind() == &ErrorKind::DiskFull => {
-                        // The reserve is used up, and nothing is written: takes wait for room, as puts do.
-                        log.set_takes_wait(true);
-                        flight.refuse(&error, |_| true);
+                        refuse_until_there_is_room(log, flight, &error);
                         Ok(())
                     }
                     answer => answer,

@@ -575,7 +575,8 @@ pub(crate) const PLANTS: &[Plant] = &[
             edit(
                 "channel/mod.rs",
                 "        let slot = self.log.submit(Request::new(Kind::GAP, 0, buffer));\n        \
-                 self.log.wait(&slot).map(drop).map_err(|error| error.error().clone())",
+                 self.log.wait(&slot).map(drop).map_err(|error| {\n            \
+                 self.unsaid.lock().append(&mut lost);\n            error.error().clone()\n        })",
                 "        let body = bytes::Bytes::from(buffer.split_off(Request::HEADER_ROOM));\n        \
                  self.owner.queue.give_up_now(body).map(|count| self.owner.capacity.give_back(count))",
             ),
