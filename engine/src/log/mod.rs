@@ -45,7 +45,7 @@ use crate::{
 use bytes::Bytes;
 use group::Group;
 use segments::{directory_holding, directory_of};
-use spares::{Retired, Spares, len_of, remove_if_there, reserve_bytes};
+use spares::{Spares, len_of, remove_if_there, reserve_bytes};
 use std::{
     cell::Cell,
     sync::{
@@ -389,16 +389,18 @@ impl Log {
         let vfs = &*self.dirs.vfs;
         let bytes = len_of(vfs, &segment.path);
         let mut spares = self.spares.lock();
-        let retired = directory_holding(&self.dirs, segment)
-            .map(|dir| (dir, spares.retire(&self.dirs, dir, bytes)));
-        let removed = match retired {
-            Some((dir, Retired::Kept(name, in_place_of))) => {
+        let spare = directory_holding(&self.dirs, segment)
+            .and_then(|dir| Some((dir, spares.name_for(&self.dirs, dir, bytes)?)));
+        let removed = match spare {
+            Some((dir, name)) => {
                 vfs.retire(&segment.path, &name).and_then(|()| {
                     spares.keep(dir, name, bytes);
-                    in_place_of.map_or(Ok(()), |smaller| remove_if_there(vfs, &smaller))
+                    // More than one where a crash came between these two.
+                    let mut too_many = std::iter::from_fn(|| spares.give_up(dir));
+                    too_many.try_for_each(|smaller| remove_if_there(vfs, &smaller))
                 })
             }
-            Some((_, Retired::Removed)) | None => vfs.remove(&segment.path),
+            None => vfs.remove(&segment.path),
         };
         removed.map_err(|error| Error::io("cannot remove a spent segment", &segment.path, error))
     }

@@ -61,14 +61,6 @@ pub(crate) enum Blocks {
     OrLast,
 }
 
-/// What becomes of a segment that is spent.
-pub(crate) enum Retired {
-    /// It is kept, under this name, and may take the place of that smaller spare.
-    Kept(PathBuf, Option<PathBuf>),
-    /// There are enough, and larger ones.
-    Removed,
-}
-
 impl Spares {
     /// Those that a listing shows. Their sizes are looked up: of one that does not tell, nothing is expected.
     pub(crate) fn new(
@@ -117,21 +109,19 @@ impl Spares {
         Some(spares.remove(0).path)
     }
 
-    /// What becomes of a spent segment of `dir`.
-    pub(crate) fn retire(&mut self, dirs: &Directories, dir: usize, bytes: u64) -> Retired {
-        let Some(spares) = self.by_dir.get_mut(dir) else { return Retired::Removed };
-        let in_place_of = match spares.first() {
-            Some(smallest) if spares.len() >= SPARES_MAX => {
-                if smallest.bytes >= bytes {
-                    return Retired::Removed;
-                }
-                Some(spares.remove(0).path)
-            }
-            _ => None,
-        };
-        match self.next_name(dirs, dir) {
-            Some(name) => Retired::Kept(name, in_place_of),
-            None => Retired::Removed,
+    /// The name under which a spent segment of `dir` is to be kept as a spare; `None` if there are enough, and larger ones.
+    pub(crate) fn name_for(
+        &mut self,
+        dirs: &Directories,
+        dir: usize,
+        bytes: u64,
+    ) -> Option<PathBuf> {
+        let spares = self.by_dir.get(dir)?;
+        let smallest = spares.first().map_or(0, |smallest| smallest.bytes);
+        if spares.len() >= SPARES_MAX && smallest >= bytes {
+            None
+        } else {
+            self.next_name(dirs, dir)
         }
     }
 
