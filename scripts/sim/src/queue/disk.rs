@@ -184,6 +184,8 @@ impl Queue<'_> {
             "an empty queue keeps {} segments after two checkpoints: {segments:?}",
             segments.len()
         );
+        // What a crash left too many goes when the background thread looks after the reserves.
+        self.step(&crate::history::Step::Tick { ms: 1000 })?;
         let spares = self.files("spare-");
         // Two reserves, and one to write the next segment over.
         let most = 3 * self.data_dirs().len();
