@@ -357,8 +357,8 @@ impl Gone<'_> {
         Ok(())
     }
 
-    /// Where the head of a segment is gone nobody can tell where its torn end began: a frame that is whole behind that comes, though its put
-    /// was not answered (under `Interval`: lay behind what the power took). Nobody was told that it is void.
+    /// Where the head of a segment is gone nobody can tell where its torn end began: a frame that is whole behind that comes, though its
+    /// put was not answered (under `Interval`: lay behind what the power took). Nobody was told that it is void.
     fn lay_behind_a_torn_end(&self, event: &Event) -> bool {
         let payload = event.payload();
         self.hit.is_some_and(|hit| hit.bytes.start < FRAME_HEADER_BYTES)
