@@ -1,6 +1,6 @@
 //! What a log must hold: small enough to be obviously right.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a check says: nothing, or what is wrong.
 pub(crate) type Check<T = ()> = Result<T, String>;
@@ -109,6 +109,15 @@ pub(crate) enum Floor {
     Checkpoint,
 }
 
+/// What some transactions did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recent {
+    pub(crate) puts: BTreeMap<u64, Event>,
+    pub(crate) takes: BTreeSet<u64>,
+    /// One of the puts had a mark.
+    pub(crate) marks: bool,
+}
+
 /// What is known about a channel: what must be there, and what may.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
@@ -128,6 +137,23 @@ impl Model {
     /// All of this is there, whatever comes.
     pub(crate) fn at(state: Fold) -> Self {
         Self { base: state.clone(), live: state, ..Self::default() }
+    }
+
+    /// What was done since the last checkpoint, answered or not: of it all, a part at its front, or what lies whole behind a torn end.
+    pub(crate) fn since_checkpoint_at_most(&self) -> Recent {
+        let mut recent = Recent::default();
+        let mut next = self.base.next_seq;
+        for transaction in self.since.iter().chain(&self.unknown) {
+            match &transaction.effect {
+                Effect::Put { events, mark } => {
+                    recent.marks |= mark.is_some();
+                    recent.puts.extend((next..).zip(events.iter().copied()));
+                    next += events.len() as u64;
+                }
+                Effect::Take { seqs } => recent.takes.extend(seqs),
+            }
+        }
+        recent
     }
 
     /// How many acknowledged transactions have no witness.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     history::{Damage, DamageKind, End, HOME, Leave, Step},
-    model::{Check, Event, Floor, Fold, Model, ensure},
+    model::{Check, Event, Floor, Fold, Model, Recent, ensure},
 };
 use fchannel::{
     Channel, Durability, ErrorKind, EventRow, FrameRow, Inspector, OnDamage, Options, Position,
@@ -32,6 +32,10 @@ struct Before {
     frames: Vec<Frame>,
     /// What was set aside, and is not settled.
     known: Vec<Quarantined>,
+    /// What was done since the last checkpoint. Where the head of a segment is gone nobody can tell where its torn end began: a frame that
+    /// is whole behind that counts, though its commit was not answered (under `Interval`: though the power took one before it). Nobody was
+    /// told that it is void.
+    recent: Recent,
 }
 
 /// A frame of a put or a take.
@@ -90,7 +94,8 @@ impl Before {
         wrong?;
         let known = inspector.quarantined().to_vec();
         ensure!(holes <= known.len(), "inspect finds {holes} holes, and {} are known", known.len());
-        Ok(Self { state: Fold::default(), events, frames, known })
+        let recent = Recent::default();
+        Ok(Self { state: Fold::default(), events, frames, known, recent })
     }
 
     fn damaged(&self, hit: Option<&Hit>) -> impl Iterator<Item = &Frame> {
@@ -150,6 +155,7 @@ impl Queue<'_> {
         self.errors = false;
         let mut before = Before::look(&self.disk)?;
         before.state = self.state_of_copy()?;
+        before.recent = self.model.since_checkpoint_at_most();
         self.model.settle(self.floor, &before.state)?;
         let Some(must) = self.hurt(damage, closed) else {
             self.reopen(&[])?;
@@ -357,15 +363,15 @@ impl Gone<'_> {
         Ok(())
     }
 
-    /// Where the head of a segment is gone nobody can tell where its torn end began: a frame that is whole behind that comes, though its
-    /// put was not answered (under `Interval`: lay behind what the power took). Nobody was told that it is void.
-    fn lay_behind_a_torn_end(&self, event: &Event) -> bool {
-        let payload = event.payload();
-        self.hit.is_some_and(|hit| hit.bytes.start < FRAME_HEADER_BYTES)
-            && self
-                .content
-                .as_ref()
-                .is_some_and(|content| content.windows(payload.len()).any(|bytes| bytes == payload))
+    /// What may have come from behind a torn end.
+    fn behind_a_torn_end(&self) -> Option<&Recent> {
+        let head_gone = self.hit.is_some_and(|hit| hit.bytes.start < FRAME_HEADER_BYTES);
+        head_gone.then_some(&self.before.recent)
+    }
+
+    fn was_put_behind_a_torn_end(&self, seq: u64, event: Event) -> bool {
+        !self.before.events.contains_key(&seq)
+            && self.behind_a_torn_end().is_some_and(|recent| recent.puts.get(&seq) == Some(&event))
     }
 
     fn take_all(
@@ -390,7 +396,7 @@ impl Gone<'_> {
                 last = Some(seq);
                 let was = self.before.events.get(&seq);
                 ensure!(
-                    was == Some(&event) || (was.is_none() && self.lay_behind_a_torn_end(&event)),
+                    was == Some(&event) || self.was_put_behind_a_torn_end(seq, event),
                     "event {seq} is {event:?}, and was {was:?}"
                 );
                 ensure!(!acknowledged.contains(&seq), "event {seq} came again");
@@ -433,7 +439,10 @@ impl Gone<'_> {
         let takes: Vec<Range<u64>> =
             damaged.iter().flat_map(|frame| frame.takes.iter().cloned()).collect();
         let names: Vec<Range<u64>> = new.iter().map(named).collect();
-        let lost: Vec<u64> = owed.difference(&came.events).copied().collect();
+        let taken =
+            |seq: &&u64| self.behind_a_torn_end().is_some_and(|recent| recent.takes.contains(*seq));
+        let lost: Vec<u64> =
+            owed.difference(&came.events).filter(|seq| !taken(seq)).copied().collect();
         let again: Vec<u64> = came.events.difference(&owed).copied().collect();
         let sound: Vec<u64> = lost.iter().copied().filter(|seq| !is_in(&puts, *seq)).collect();
         ensure!(sound.is_empty(), "{kind}: events {sound:?} are sound, and did not come: {new:?}");
@@ -448,8 +457,11 @@ impl Gone<'_> {
             .filter(|seq| !is_in(&takes, *seq) && self.before.events.contains_key(seq))
             .collect();
         ensure!(twice.is_empty(), "{kind}: events {twice:?} came again for nothing: {new:?}");
-        let too_many: Vec<u64> =
-            owed.iter().copied().filter(|seq| is_in(&names, *seq) && !lost.contains(seq)).collect();
+        let too_many: Vec<u64> = owed
+            .iter()
+            .copied()
+            .filter(|seq| is_in(&names, *seq) && came.events.contains(seq))
+            .collect();
         ensure!(
             too_many.is_empty(),
             "{kind}: events {too_many:?} came, and are named as lost: {new:?}"
@@ -463,7 +475,8 @@ impl Gone<'_> {
             stats.next_seq
         );
         let marks = channel.marks();
-        if damaged.iter().all(|frame| !frame.marks) {
+        let newer = self.behind_a_torn_end().is_some_and(|recent| recent.marks);
+        if damaged.iter().all(|frame| !frame.marks) && !newer {
             let same = self.before.state.marks.iter().all(|(key, value)| {
                 marks.iter().any(|(k, v)| k[..] == [*key] && v[..] == value.to_le_bytes())
             });
