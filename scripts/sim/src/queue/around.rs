@@ -36,6 +36,8 @@ struct Before {
     /// is whole behind that counts, though its commit was not answered (under `Interval`: though the power took one before it). Nobody was
     /// told that it is void.
     recent: Recent,
+    /// Some put was refused for want of room, and may lie in front of the newest segment, whose head says that it is void.
+    refused: bool,
 }
 
 /// A frame of a put or a take.
@@ -95,7 +97,8 @@ impl Before {
         let known = inspector.quarantined().to_vec();
         ensure!(holes <= known.len(), "inspect finds {holes} holes, and {} are known", known.len());
         let recent = Recent::default();
-        Ok(Self { state: Fold::default(), events, frames, known, recent })
+        let refused = false;
+        Ok(Self { state: Fold::default(), events, frames, known, recent, refused })
     }
 
     fn damaged(&self, hit: Option<&Hit>) -> impl Iterator<Item = &Frame> {
@@ -156,6 +159,7 @@ impl Queue<'_> {
         let mut before = Before::look(&self.disk)?;
         before.state = self.state_of_copy()?;
         before.recent = self.model.since_checkpoint_at_most();
+        before.refused = self.was_short_of_room();
         self.model.settle(self.floor, &before.state)?;
         let Some(must) = self.hurt(damage, closed) else {
             self.reopen(&[])?;
@@ -371,7 +375,9 @@ impl Gone<'_> {
 
     fn was_put_behind_a_torn_end(&self, seq: u64, event: Event) -> bool {
         !self.before.events.contains_key(&seq)
-            && self.behind_a_torn_end().is_some_and(|recent| recent.puts.get(&seq) == Some(&event))
+            && self
+                .behind_a_torn_end()
+                .is_some_and(|recent| self.before.refused || recent.puts.get(&seq) == Some(&event))
     }
 
     fn take_all(
