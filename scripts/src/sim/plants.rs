@@ -489,6 +489,11 @@ pub(crate) const PLANTS: &[Plant] = &[
         ],
     ),
     plant(
+        "refuse-without-a-wipe",
+        "a full disk: what was refused without a next segment is overwritten; else it comes back after a crash",
+        &[edit("log/writer.rs", "                self.wipe(flight)?;\n", "")],
+    ),
+    plant(
         "refuse-before-it-is-void",
         "a full disk: puts are refused when the segment that makes them void is durable, not before",
         &[edit(
