@@ -95,8 +95,8 @@ fn build() -> Answer<()> {
     let mut build = Command::new("rustup");
     build.args(["run", "nightly", "cargo", "build", "--release", "--bins", "--target", TRIPLE]);
     build.args(["--no-default-features", "--features", "libfuzzer"]).current_dir(home());
-    // What runs this is another toolchain.
-    for variable in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN"] {
+    // What runs this is another toolchain, and the targets are looked for below `fuzz/`.
+    for variable in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "CARGO_TARGET_DIR"] {
         build.env_remove(variable);
     }
     must(build.env("RUSTFLAGS", COVERAGE))

@@ -429,11 +429,15 @@ pub(crate) const PLANTS: &[Plant] = &[
     plant(
         "the-same-epoch",
         "recovery, step 8: a new epoch, so that what is void stays void",
-        &[edit(
-            "log/recover.rs",
-            "    let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).saturating_add(1);",
-            "    let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).max(1);",
-        )],
+        &[
+            edit(
+                "log/recover.rs",
+                "    let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).saturating_add(1);",
+                "    let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).max(1);",
+            ),
+            // The first LSN of the next segment says the same a second time.
+            edit("log/segments.rs", ".chain(next).min()", ".min()"),
+        ],
     ),
     plant(
         "cut-at-the-end",
@@ -505,7 +509,11 @@ pub(crate) const PLANTS: &[Plant] = &[
     plant(
         "leave-a-witness-behind",
         "V: a vouching frame for which there was no room must not stay valid: its LSN is given again",
-        &[edit("log/writer.rs", "                self.left_behind = true;\n", "")],
+        &[
+            edit("log/writer.rs", "                self.left_behind = true;\n", ""),
+            // The first LSN of the next segment says the same a second time.
+            edit("log/segments.rs", ".chain(next).min()", ".min()"),
+        ],
     ),
     plant(
         "idle-without-a-witness",
