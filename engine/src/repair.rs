@@ -169,13 +169,19 @@ fn set_aside(vfs: &Arc<dyn Vfs>, home: &Path, data: &[PathBuf]) -> Result<SetAsi
     };
     let channel = Channel::open_for(Arc::clone(vfs), home, options, Purpose::Repair)?;
     let report = channel.recovery();
-    if report.damages.iter().any(|damage| damage.id == 0) {
-        // An agent goes on without a record where it must. A repair can wait for room.
+    // An agent goes on without a record where it must. A repair can wait for room.
+    let all_recorded = || {
+        if channel.quarantined().iter().chain(&report.damages).all(|damage| damage.id != 0) {
+            return Ok(());
+        }
         let what = format!("damage has no record: {}", report.warnings.join("; "));
-        return Err(Error::new(ErrorKind::Io, what).in_file(home));
-    }
+        Err(Error::new(ErrorKind::Io, what).in_file(home))
+    };
+    all_recorded()?;
     channel.finish_repair()?;
     set_the_rest_aside(vfs, &channel, home)?;
+    // What was found by reading, too: the undo takes back what was given up.
+    all_recorded()?;
     let (damages, warnings) = (channel.quarantined(), report.warnings.clone());
     let stats = channel.stats();
     Ok(SetAside { damages, warnings, owed: stats.events, lost: stats.lost })

@@ -12,6 +12,7 @@ use fchannel::{
         Vfs,
         sim::{Fault, SimVfs},
     },
+    repair,
 };
 use std::{
     future::Future,
@@ -828,4 +829,29 @@ fn spares_that_somebody_deleted_stop_nothing() {
     assert_eq!(drain(&channel).len(), 11);
     channel.close().unwrap();
     place.assert_sound();
+}
+
+/// What reading finds, below the checkpoint, was given up by a repair although there was no room for its record: the next life gave the
+/// segment back, and with it the bytes that an operator could have saved.
+#[test]
+fn a_repair_without_room_for_a_record_is_taken_back() {
+    let place = Place::new(43);
+    place.filled(&texts("event ", 2)).close().unwrap();
+    let path = Path::new(DIR).join("seg-1");
+    let len = place.world.content(&path).unwrap().len() as u64;
+    place.world.flip(&path, 8 * (len - u64::try_from(LONG).unwrap()));
+    let content = || {
+        let files = place.world.paths().into_iter();
+        files.map(|path| (place.world.content(&path), path)).collect::<Vec<_>>()
+    };
+    let before = content();
+    place.disk.leave(100 << 10);
+    let repair = || repair::repair_on(Arc::new(place.disk.clone()), Path::new(DIR));
+    let refused = repair().unwrap_err();
+    assert!(refused.to_string().contains("no record"), "{refused}");
+    assert!(content() == before);
+    place.disk.leave_all();
+    let repaired = repair().unwrap();
+    assert_eq!(repaired.lost, 1);
+    assert!(repaired.damages[0].bytes > LONG as u64, "{:?}", repaired.damages);
 }

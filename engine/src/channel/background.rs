@@ -78,7 +78,11 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     report(shared.log.make_reserves(), "the reserve for a full disk");
     let interval = Duration::from_millis(shared.options.checkpoint_interval_ms);
     let interval = || {
-        if shared.log.is_on_reserve() { interval.min(SHORT_OF_SPACE_INTERVAL) } else { interval }
+        if shared.log.is_short_of_space() {
+            interval.min(SHORT_OF_SPACE_INTERVAL)
+        } else {
+            interval
+        }
     };
     while shared.signal.wait(interval()) {
         report(shared.checkpoint().map(drop), "a checkpoint");

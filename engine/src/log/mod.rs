@@ -466,6 +466,11 @@ impl Log {
         }
     }
 
+    /// Whether the log waits for room, or goes on in a reserve until there is some.
+    pub(crate) fn is_short_of_space(&self) -> bool {
+        self.is_on_reserve() || self.takes_wait.load(Ordering::Acquire)
+    }
+
     fn set_takes_wait(&self, wait: bool) {
         self.takes_wait.store(wait, Ordering::Release);
     }

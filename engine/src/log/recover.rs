@@ -539,7 +539,14 @@ fn put_aside(
         let record = quarantine.covering(file.extent()).filter(|record| record.id != 0);
         let Some(record) = record else { continue };
         let name = super::names::damaged(&super::names::segment(file.segment), record.id);
-        if let Err(error) = vfs.retire(&file.path, &file.path.with_file_name(name)) {
+        let name = file.path.with_file_name(name);
+        let renamed = if super::is_absent(vfs, &name) {
+            vfs.retire(&file.path, &name)
+        } else {
+            // One that turned up again after another one of its name.
+            Err(std::io::ErrorKind::AlreadyExists.into())
+        };
+        if let Err(error) = renamed {
             warnings.push(format!("{} could not be renamed: {error}", file.path.display()));
         }
     }

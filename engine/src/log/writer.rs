@@ -109,6 +109,8 @@ fn refuse_until_there_is_room(log: &Log, flight: &mut InFlight, error: &Error) {
     if !flight.frames().is_empty() {
         log.set_takes_wait(true);
         flight.refuse(error, |_| true);
+        // What is spent by now gives room.
+        log.apply.short_of_space();
     }
 }
 
