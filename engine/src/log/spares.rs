@@ -221,15 +221,17 @@ mod tests {
     use super::*;
     use crate::{io::sim::SimVfs, options::Options};
 
-    /// Two spares, and the disk is full: the larger one was gone or too small for the head, and takes went on in the one that is for an open.
+    /// Two spares, and the disk is full: the larger one was gone, or too small for the head, and takes went on in the one that is for an
+    /// open.
     #[test]
     fn the_last_spare_is_for_an_open_whatever_became_of_the_others() {
         let options = Options::default().log_options();
         let mut spares = Spares::new(&SimVfs::new(1), vec![Vec::new()], 0, &options);
-        spares.keep(0, PathBuf::from("spare-1"), 10);
-        spares.keep(0, PathBuf::from("spare-2"), 20);
+        let (small, large) = (PathBuf::from("small"), PathBuf::from("large"));
+        spares.keep(0, small, 10);
+        spares.keep(0, large.clone(), 20);
         let paths = |blocks| spares.on_full_disk(0, blocks).into_iter().map(|spare| spare.path);
-        assert_eq!(paths(Blocks::Reserve).collect::<Vec<_>>(), [Path::new("spare-2")]);
+        assert_eq!(paths(Blocks::Reserve).collect::<Vec<_>>(), [large]);
         assert_eq!(paths(Blocks::OrLast).count(), 2);
     }
 }

@@ -2,15 +2,17 @@
 
 use super::{Life, Pending, Queue};
 use crate::{
-    history::{End, Ending, Fate, Leave, Meanwhile, Plan, Step, TRANSACTION_EVENTS_MAX},
+    history::{End, Ending, Fate, HOME, Leave, Meanwhile, Plan, Step, TRANSACTION_EVENTS_MAX},
     model::{Check, Effect, Event, Transaction, ensure},
 };
 use fchannel::{
-    Channel, CommitError, Committed, ErrorKind, PutError, PutTransaction, TakeLimit,
-    TakeTransaction, io::sim::Fault,
+    Channel, CommitError, Committed, ErrorKind, FrameRow, Inspector, Position, PutError,
+    PutTransaction, TakeLimit, TakeTransaction, io::sim::Fault,
 };
 use std::{
     future::Future,
+    ops::ControlFlow,
+    path::Path,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
@@ -186,6 +188,22 @@ impl Queue<'_> {
         self.model.live().owed.len() as u64 + pending.sum::<u64>()
     }
 
+    /// The newest segment has no frames yet: its head vouches for all before it.
+    fn ends_with_a_head(&self) -> Check<bool> {
+        let failed = |error: fchannel::Error| format!("inspect failed: {error:?}");
+        let disk = Arc::new(self.disk.clone());
+        let inspector = Inspector::open_on(disk, Path::new(HOME)).map_err(failed)?;
+        let mut last = String::new();
+        let look = |row| {
+            if let FrameRow::Frame(frame) = row {
+                last = frame.kind();
+            }
+            ControlFlow::Continue(())
+        };
+        inspector.frames(Position::Oldest, Position::Newest, look).map_err(failed)?;
+        Ok(last == "image")
+    }
+
     fn tick(&mut self, ms: u64) -> Check {
         self.disk.advance_ms(ms);
         let answer = self.channel()?.tick();
@@ -196,7 +214,7 @@ impl Queue<'_> {
             self.look_at_disk()?;
             let without = self.model.without_witness();
             ensure!(
-                ms < IDLE_MS || without == 0,
+                ms < IDLE_MS || without == 0 || self.ends_with_a_head()?,
                 "the log was idle for {ms} ms, and nothing vouches for its last {without} transactions"
             );
             let both = self.every_directory_has_spares(2);
