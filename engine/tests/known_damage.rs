@@ -183,6 +183,53 @@ fn a_frame_behind_a_damaged_one_is_not_lost_with_it() {
     assert_eq!(names(&open(&world, OnDamage::Refuse).unwrap()), ["event 3"]);
 }
 
+/// Behind the end of the damage there was nothing that told how far it went, and any record at that place stood for it: in the same life the
+/// frames behind a damaged one were lost as well, and nobody was told.
+#[test]
+fn damage_that_grows_to_the_end_of_the_log_is_told() {
+    let world = SimVfs::new(33);
+    let channel = open(&world, OnDamage::Quarantine).unwrap();
+    for number in 0..4 {
+        put_all(&channel, &[format!("event {number}")]);
+    }
+    let places = puts(&world, 1);
+    let read = || channel.peek(None, TakeLimit::events(10)).unwrap().len();
+    let told = || channel.quarantined().iter().map(|it| it.lsns.0.get()).collect::<Vec<_>>();
+    assert_eq!((read(), told()), (4, vec![]));
+    world.flip(&segment(1), 8 * (places[1] + 70));
+    assert_eq!((read(), told()), (3, vec![2]));
+    assert_eq!((read(), told()), (3, vec![2]), "it is known");
+    for place in &places[1..] {
+        world.flip(&segment(1), 8 * (place + 10));
+    }
+    assert_eq!((read(), told()), (1, vec![2, 2]), "nobody has seen this");
+    assert_eq!((read(), told()), (1, vec![2, 2]));
+    let grown = channel.quarantined().pop().unwrap();
+    assert!(grown.next > Some(fchannel::FramePtr { offset: places[3], ..grown.at }));
+    assert!(grown.bytes > places[3] - places[1], "{grown:?}");
+}
+
+/// A taker who comes back to a frame knows its place, and not its LSN: the record said that all from the first one on is missing, although
+/// the header of the frame is sound.
+#[test]
+fn the_lsn_of_a_damaged_frame_is_read_in_its_header() {
+    let world = SimVfs::new(34);
+    let channel = open(&world, OnDamage::Quarantine).unwrap();
+    for number in 0..4 {
+        put_all(&channel, &[format!("event {number}")]);
+    }
+    let places = puts(&world, 1);
+    drop(channel.begin_take(TakeLimit::events(4)).unwrap());
+    world.flip(&segment(1), 8 * (places[2] + 70));
+    let take = channel.begin_take(TakeLimit::events(4)).unwrap();
+    assert_eq!(take.records().len(), 3);
+    let told = channel.quarantined();
+    assert_eq!(
+        told.iter().map(|it| (it.lsns.0.get(), it.lsns.1.get())).collect::<Vec<_>>(),
+        [(3, 4)]
+    );
+}
+
 /// Nothing in the newest segment was vouched for, so the next open took its name, though its image was damaged: the bytes were gone where
 /// there was no room for a copy of them, and the record stood for whatever became of the new file.
 #[test]

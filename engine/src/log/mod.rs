@@ -587,7 +587,12 @@ impl Log {
             return Ok(None);
         }
         let (damage, _) = self.damage_at(cursor, end, error)?;
-        let known = self.quarantine.lock().covering(damage.extent()).is_some();
+        let mut extent = damage.extent();
+        if damage.next != Some(end) {
+            // What lies behind tells, also where it tells that no frame is missing.
+            extent.until = damage.lsns.1;
+        }
+        let known = self.quarantine.lock().covering(extent).is_some();
         Ok(damage.next.filter(|_| known))
     }
 
@@ -618,7 +623,7 @@ impl Log {
     ) -> Result<(Quarantined, Option<u64>)> {
         let vfs = &*self.dirs.vfs;
         let at = cursor.next;
-        let missing = cursor.expected.unwrap_or_default();
+        let mut missing = cursor.expected.unwrap_or_default();
         let here = neighbourhood(&self.segments.lock(), at.segment);
         let (mut found, mut held) = (None, None);
         let mut path = error.file().map(std::path::Path::to_path_buf).unwrap_or_default();
@@ -636,7 +641,7 @@ impl Log {
                 _ => {}
             }
             held = broken.map(|header| header.first_item);
-            let missing = cursor.expected.or(broken.map(|header| header.lsn)).unwrap_or_default();
+            missing = cursor.expected.or(broken.map(|header| header.lsn)).unwrap_or_default();
             let behind = match from {
                 Some(from) => scan::first_sound(&mut reader, from, missing, void_above)?,
                 None => {
@@ -664,7 +669,7 @@ impl Log {
             file: path,
             at,
             next: Some(found.map_or(end, |(next, ..)| next)),
-            lsns: (missing, found.map_or(missing, |(_, lsn, _)| lsn)),
+            lsns: (missing, found.map_or(missing, |(_, lsn, _)| lsn.max(missing))),
             events: self.apply.owed_of(items),
             what: error.what().to_owned(),
             bytes: 0,

@@ -56,7 +56,7 @@ pub(crate) struct Extent {
     pub(crate) at: FramePtr,
     /// Where the log goes on, as far as that is known.
     pub(crate) next: Option<FramePtr>,
-    /// The first LSN behind it. Of a file it says nothing.
+    /// The first LSN behind it. The default says nothing: of a file, or where nothing was found behind.
     pub(crate) until: Lsn,
 }
 
@@ -69,7 +69,9 @@ impl Extent {
 
 impl Quarantined {
     pub(crate) fn extent(&self) -> Extent {
-        Extent { at: self.at, next: self.next, until: self.lsns.1 }
+        // Any record of the place would reach as far as an empty range does.
+        let until = if self.lsns.1 > self.lsns.0 { self.lsns.1 } else { Lsn::default() };
+        Extent { at: self.at, next: self.next, until }
     }
 
     pub(crate) fn to_text(&self) -> String {
@@ -234,11 +236,11 @@ impl Quarantine {
         };
         self.of(extent.at).find(|known| {
             if known.at == start_of(known.at.segment) {
-                reaches(self.end_of_files(known))
-            } else {
-                // The same frames, though what lay behind them may be void by now, so that the log goes on elsewhere.
-                known.lsns.1 >= extent.until || reaches(known.next)
+                return reaches(self.end_of_files(known));
             }
+            // The same frames, though what lay behind them may be void by now, so that the log goes on elsewhere.
+            let same_frames = extent.until > Lsn::default() && known.lsns.1 >= extent.until;
+            same_frames || reaches(known.next)
         })
     }
 
@@ -516,6 +518,10 @@ mod tests {
             "it has grown"
         );
         assert!(!knows(Extent { at: place(5, 64), next, until }), "elsewhere");
+        let without_lsns =
+            |next| Quarantined { next: Some(next), lsns: (until, until), ..record() };
+        assert!(knows(without_lsns(place(5, 8192)).extent()));
+        assert!(!knows(without_lsns(place(5, 9000)).extent()), "no LSN says that it is the same");
         assert!(knows(Extent::of_files(SegmentId::new(7), place(7, 64))));
         assert!(!knows(Extent::of_files(SegmentId::new(7), place(7, 4096))), "less can be read");
         assert!(!knows(Extent::of_files(SegmentId::new(7), place(8, 64))), "nothing can");
