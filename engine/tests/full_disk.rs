@@ -689,6 +689,39 @@ fn a_copy_of_damaged_bytes_waits_until_there_is_room_to_spare() {
     assert!(channel.quarantined()[0].bytes > 200 << 10);
 }
 
+/// A record that waits for room waited for 1 MiB, and its segment did not wait for it: the next start knew nothing of the damage. What goes is
+/// recorded with the room there is, if need be without its bytes.
+#[test]
+fn the_record_of_a_damage_is_there_before_its_segment_goes() {
+    for (room, copied) in [(1000, false), (LONG as u64 + 50_000, true)] {
+        let place = Place::new(room);
+        let channel = place.filled(&texts("event ", 2));
+        for _ in 0..4 {
+            channel.put(long().as_bytes()).unwrap();
+        }
+        channel.close().unwrap();
+        place.world.kill();
+        let path = Path::new(DIR).join("seg-1");
+        place.world.flip(&path, 8 * 200 * 1024);
+        let channel = place.open().unwrap();
+        place.tick(&channel);
+        place.disk.leave_nothing();
+        assert_eq!(drain(&channel).len(), 6);
+        assert_eq!(channel.quarantined()[0].id, 0);
+        place.disk.leave_all();
+        place.disk.leave(room);
+        assert!(place.world.content(&path).is_some());
+        channel.checkpoint().unwrap();
+        assert!(place.world.content(&path).is_none(), "it was given back");
+        drop(channel);
+        place.world.kill();
+        place.disk.leave_all();
+        let told = place.open().unwrap().quarantined();
+        assert_eq!(told.iter().map(|damage| damage.id).collect::<Vec<_>>(), [1]);
+        assert_eq!(told[0].bytes > LONG as u64, copied, "{told:?}");
+    }
+}
+
 /// A segment in which nothing can be read got the name of damage 0, as there was no room for a record; the record that it got later is that
 /// of another name, and all that could have been salvaged was found no more.
 #[test]

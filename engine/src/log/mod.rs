@@ -365,7 +365,8 @@ impl Log {
     /// Poisons the log: a directory whose sync failed may show anything after a crash.
     pub(crate) fn retain_from(&self, keep: SegmentId) -> Result<u64> {
         let _one_at_a_time = self.retention.lock();
-        self.record_the_rest();
+        let newest = self.segments.lock().newest().map(|segment| segment.header.id);
+        self.record_the_rest(newest.map_or(keep, |newest| newest.min(keep)));
         let mut removed = 0;
         loop {
             let oldest = {
@@ -410,7 +411,7 @@ impl Log {
     /// # Errors
     /// `Io`.
     pub(crate) fn make_reserves(&self) -> Result<()> {
-        self.record_the_rest();
+        self.record_the_rest(self.oldest_segment().unwrap_or_default());
         for dir in 0..self.dirs.data.len() {
             while self.make_reserve(dir)? {}
         }
@@ -683,9 +684,9 @@ impl Log {
         quarantine.records().iter().chain(quarantine.unrecorded()).cloned().collect()
     }
 
-    /// Records damage for which the disk had no room. Not being able to is no reason to stop anything.
-    fn record_the_rest(&self) {
-        if let Err(error) = self.quarantine.lock().record_the_rest(&*self.dirs.vfs) {
+    /// Records damage for which the disk had no room; segments below `keep` go, or are gone. Not being able to is no reason to stop anything.
+    fn record_the_rest(&self, keep: SegmentId) {
+        if let Err(error) = self.quarantine.lock().record_the_rest(&*self.dirs.vfs, keep) {
             crate::trace::error!(error = tracing_display(&error), "a damage cannot be recorded");
         }
     }

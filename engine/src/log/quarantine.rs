@@ -290,25 +290,36 @@ impl Quarantine {
         }
     }
 
-    /// Records what there was no room for, as far as there is some now. Asked before segments go, and with them the bytes. The last room
-    /// is for those who drain the disk.
+    /// Records what there was no room for, as far as there is some now. The last room is for those who drain the disk; but segments below
+    /// `keep` go now, or are gone: of damage in these a record without the bytes is better than none.
     ///
     /// # Errors
     /// `Io`.
-    pub(crate) fn record_the_rest(&mut self, vfs: &dyn Vfs) -> Result<()> {
+    pub(crate) fn record_the_rest(&mut self, vfs: &dyn Vfs, keep: SegmentId) -> Result<()> {
         let home = self.dir.parent().unwrap_or(&self.dir).to_path_buf();
+        let is_full = |answer: &Result<Quarantined>| {
+            answer.as_ref().is_err_and(|error| error.kind() == &ErrorKind::DiskFull)
+        };
         let mut failed = Ok(());
         for (damage, until) in std::mem::take(&mut self.unrecorded) {
+            let goes = damage.at.segment < keep;
             let end = until.unwrap_or(u64::MAX).min(len_of(vfs, &damage.file));
             let bytes = end.saturating_sub(damage.at.offset);
             let free = vfs.free_bytes(&home).unwrap_or(u64::MAX);
-            if free < bytes.saturating_add(SPARE_ROOM_BYTES) {
+            if !goes && free < bytes.saturating_add(SPARE_ROOM_BYTES) {
                 self.unrecorded.push((damage, until));
                 continue;
             }
-            if let Err(error) = self.add_or_remember(vfs, damage.clone(), until) {
+            let mut answer = self.add(vfs, damage.clone(), until);
+            if goes && is_full(&answer) {
+                answer = self.add(vfs, damage.clone(), Some(damage.at.offset));
+            }
+            let full = is_full(&answer);
+            if let Err(error) = answer {
                 self.unrecorded.push((damage, until));
-                failed = Err(error);
+                if !full {
+                    failed = Err(error);
+                }
             }
         }
         failed
