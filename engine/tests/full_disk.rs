@@ -751,6 +751,39 @@ fn a_segment_that_cannot_be_read_keeps_its_name_until_there_is_a_record() {
     assert!(inspector.quarantined_bytes(damage).unwrap() == garbage, "nothing was left");
 }
 
+/// It has its name when the next open comes, and what lay behind it may have been given back by then: the open took it for larger damage, and
+/// recorded it once more.
+#[test]
+fn a_segment_that_cannot_be_read_has_one_record() {
+    let place = Place::new(61);
+    let channel = place.filled(&texts("event ", 3));
+    for _ in 0..3 {
+        channel.put(long().as_bytes()).unwrap();
+    }
+    channel.close().unwrap();
+    place.world.kill();
+    place.world.set_content(&Path::new(DIR).join("seg-1"), vec![7; 700_000]);
+    place.disk.leave_nothing();
+    let channel = place.open().unwrap();
+    place.disk.leave_all();
+    place.tick(&channel);
+    drain(&channel);
+    for _ in 0..2 {
+        channel.put(b"a checkpoint needs something to say").unwrap();
+        channel.checkpoint().unwrap();
+    }
+    assert!(place.world.content(&Path::new(DIR).join("seg-2")).is_none(), "it was given back");
+    let told = channel.quarantined();
+    assert_eq!(told.iter().map(|damage| damage.id).collect::<Vec<_>>(), [1]);
+    channel.close().unwrap();
+    place.world.kill();
+    let channel = place.open().unwrap();
+    assert_eq!(channel.recovery().damages, []);
+    assert_eq!(channel.quarantined(), told);
+    let renamed = Path::new(DIR).join("seg-1.damage-1");
+    assert!(place.world.content(&renamed).is_some(), "and it has its other name");
+}
+
 /// A taker came across damage, and there was no room for the frame that gives its events up: they were owed for ever, as nobody came across
 /// them again, and their segment was not given back before a restart.
 #[test]

@@ -154,7 +154,8 @@ pub(crate) fn open(
     let may_replace = options.purpose == Purpose::Use
         && !is_newest_damaged(&segments, &damages, &in_frames, &quarantine);
     let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace)?;
-    set_aside.extend(files_aside(&dirs, &segments, &damages, &*apply, &scan, &chosen, &header)?);
+    let in_files = news(&damages, &quarantine);
+    set_aside.extend(files_aside(&dirs, &segments, &in_files, &*apply, &scan, &chosen, &header)?);
     set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
     let passed = set_aside.iter().map(passed_by).collect();
     let mut warnings = dirs.warnings.clone();
@@ -383,11 +384,20 @@ fn is_first(offset: u64) -> bool {
     offset == SEGMENT_HEADER_LEN as u64
 }
 
+/// What is not recorded yet. A segment that cannot be read has its name until it can have another, and what follows it may be given back
+/// meanwhile: that takes no more from the log.
+fn news<'a>(damages: &'a [FileDamage], quarantine: &Quarantine) -> Vec<&'a FileDamage> {
+    let is_news = |damage: &&FileDamage| {
+        damage.state != FileState::Unreadable || quarantine.covering(damage.extent()).is_none()
+    };
+    damages.iter().filter(is_news).collect()
+}
+
 /// What is damaged as files: the newest segments, if they are gone, and each in `damages`.
 fn files_aside(
     dirs: &Directories,
     segments: &Segments,
-    damages: &[FileDamage],
+    damages: &[&FileDamage],
     apply: &dyn Apply,
     scan: &Scan,
     chosen: &Chosen,
