@@ -284,6 +284,33 @@ fn a_damaged_manifest_is_made_again_where_damage_is_gone_around() {
     }
 }
 
+/// An old checkpoint could not be removed, and the segment that it leads to was given back. With a damaged manifest that was taken for a
+/// segment of another directory, and the channel stayed shut (simulation, seed 6000163).
+#[test]
+fn an_old_checkpoint_that_stayed_is_no_trace_of_other_directories() {
+    let world = SimVfs::new(10);
+    let channel = open(&world).unwrap();
+    channel.checkpoint().unwrap();
+    let old = checkpoint_files(&world).swap_remove(0);
+    let content = world.content(&old).unwrap();
+    for number in 0..4 {
+        put_all(&channel, &[vec![number; 64_000]]);
+        channel.begin_take(TakeLimit::events(1)).unwrap().commit().unwrap();
+        channel.checkpoint().unwrap();
+    }
+    put_all(&channel, &[b"owed".to_vec()]);
+    let history = look(&channel).unwrap();
+    channel.close().unwrap();
+    world.kill();
+    assert!(
+        world.content(&old).is_none() && world.content(&Path::new(HOME).join("seg-1")).is_none()
+    );
+    world.set_content(&old, content);
+    world.flip(&Path::new(HOME).join("manifest"), 8 * 20);
+    let channel = open_with(&world, OnDamage::Quarantine).unwrap();
+    assert_eq!(look(&channel).unwrap(), history);
+}
+
 #[test]
 fn a_segment_that_is_gone_is_missed() {
     for checkpoint in [true, false] {

@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{
     any::Any,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,6 +21,8 @@ use std::{
 
 const MANIFEST_FILE_BYTES_MAX: u64 = 2 << 20;
 const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
+/// The last so many are used; the segments that they lead to are there.
+const CHECKPOINTS_KEPT: usize = 2;
 
 /// All directories of one log, held until this is dropped.
 pub(crate) struct Directories {
@@ -381,18 +383,18 @@ impl Identity<'_> {
             .vfs
             .list(self.home)
             .map_err(|error| Error::io("cannot list the directory", self.home, error))?;
-        let (mut segments, mut checkpoints) = (BTreeSet::new(), 0);
-        let mut needed = BTreeSet::new();
+        let (mut segments, mut checkpoints) = (BTreeSet::new(), BTreeMap::new());
         for name in names {
             match Name::parse(&name) {
                 Name::Segment(id) => drop(segments.insert(id)),
-                Name::Checkpoint(_) => {
-                    checkpoints += 1;
-                    needed.extend(self.segment_of_checkpoint(&name));
-                }
+                Name::Checkpoint(generation) => drop(checkpoints.insert(generation, name)),
                 _ => {}
             }
         }
+        // What an older one leads to, which could not be removed, was given back.
+        let newest = checkpoints.values().rev().take(CHECKPOINTS_KEPT);
+        let mut needed: BTreeSet<SegmentId> =
+            newest.filter_map(|name| self.segment_of_checkpoint(name)).collect();
         let next_to = segments.iter().zip(segments.iter().skip(1));
         needed.extend(next_to.map(|(before, _)| before.next()));
         if let Some(missing) = needed.difference(&segments).next() {
@@ -400,7 +402,7 @@ impl Identity<'_> {
         }
         // An agent names its directories, and a bare log has no checkpoints. Who repairs may stand in any one of them.
         let lies_apart =
-            self.purpose == Purpose::Repair && checkpoints == 0 && !segments.is_empty();
+            self.purpose == Purpose::Repair && checkpoints.is_empty() && !segments.is_empty();
         Ok(lies_apart.then(|| "there is no checkpoint here".to_owned()))
     }
 
