@@ -143,6 +143,43 @@ fn a_torn_end_stays_void_though_the_header_of_its_segment_is_damaged() {
     assert_eq!(names(&open(&world)), ["first", "second", "torn A", "D", "E"]);
 }
 
+/// The segment that had begun an epoch was lost, and the one behind it, of the same epoch, still said what was void before. The open took its
+/// name over and began an epoch at its own end: a crash later, what it had recorded as lost came back (simulation, seed 7161878).
+#[test]
+fn what_was_void_stays_so_though_the_segment_that_said_it_first_is_lost() {
+    let whole = SimVfs::new(6);
+    let channel = open(&whole);
+    for event in ["first", "written anew"] {
+        put_all(&channel, &[event]);
+    }
+    drop(channel);
+    whole.kill();
+    let channel = open(&whole);
+    for event in [large("one"), large("last")] {
+        put_all(&channel, &[event]);
+    }
+    drop(channel);
+    whole.kill();
+    let segments = segments(&whole);
+    assert_eq!(segments.len(), 3);
+    whole.delete(&segments[1]);
+    for at in 1.. {
+        let world = whole.copy();
+        world.plan(world.operations() + at, Fault::Crash);
+        let opened = Channel::open_on(Arc::new(world.clone()), Path::new(HOME), options());
+        let crashed = world.is_dead();
+        drop(opened);
+        world.power_cut();
+        let channel = open(&world);
+        assert_eq!(names(&channel), ["first", "last"], "a crash at operation {at}");
+        assert_eq!(channel.stats().events, 0, "a crash at operation {at}");
+        if !crashed {
+            assert!(at > 10, "{at} operations");
+            break;
+        }
+    }
+}
+
 /// A vouching frame found no room and lay behind the end, so that the next segment had to declare it void. Making that found no room
 /// either; but the cut was kept, and the segment after declared void what had been acknowledged in between.
 #[test]

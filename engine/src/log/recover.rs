@@ -152,7 +152,7 @@ pub(crate) fn open(
     let lost = unreadable.map(|damage| damage.segment).chain(chosen.missing);
     let highest_name = lost.chain(quarantine.last_lost()).max();
     let may_replace = options.purpose == Purpose::Use
-        && !is_newest_damaged(&segments, &damages, &in_frames, &quarantine);
+        && !keeps_its_name(&segments, &damages, &in_frames, &quarantine);
     let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace)?;
     let in_files = news(&damages, &quarantine);
     set_aside.extend(files_aside(&dirs, &segments, &in_files, &*apply, &scan, &chosen, &header)?);
@@ -364,19 +364,28 @@ fn gone(first: SegmentId, last: SegmentId) -> Extent {
     Extent::of_files(first, first_frame_of(last.next()))
 }
 
-/// True if there is, or was, damage in the newest segment. Its bytes stay then, whether or not there was room for a copy; and a record
-/// would say of a new file of that name what was true of the old one.
-fn is_newest_damaged(
+/// True if the newest segment keeps its name, though nothing in it was vouched for.
+fn keeps_its_name(
     segments: &Segments,
     files: &[FileDamage],
     frames: &[PassedDamage],
     quarantine: &Quarantine,
 ) -> bool {
-    segments.newest().map(|newest| newest.header.id).is_some_and(|newest| {
-        files.iter().any(|file| file.segment == newest)
-            || frames.iter().any(|passed| passed.damage.at.segment == newest)
-            || quarantine.names(newest)
-    })
+    let Some(newest) = segments.newest().map(|newest| &newest.header) else { return false };
+    let is_damaged_file = |id| files.iter().any(|file| file.segment == id);
+    // The bytes of what is damaged stay, whether or not there was room for a copy; and a record would say of a new file of that name what
+    // was true of the old one.
+    let is_damaged = is_damaged_file(newest.id)
+        || frames.iter().any(|passed| passed.damage.at.segment == newest.id)
+        || quarantine.names(newest.id);
+    // The segment that began its epoch may be lost: then it alone says what is void before that.
+    let is_same = |before: &SegmentHeader| {
+        let is_sound = !is_damaged_file(before.id);
+        is_sound && (before.epoch, before.cut_lsn) == (newest.epoch, newest.cut_lsn)
+    };
+    let before = segments.before(newest.id).map(|before| &before.header);
+    let begins_its_epoch = newest.cut_lsn == newest.first_lsn.previous();
+    is_damaged || !(begins_its_epoch || before.is_some_and(is_same))
 }
 
 /// True for the place of the first frame of a segment, where its image is.
