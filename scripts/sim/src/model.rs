@@ -51,6 +51,15 @@ pub(crate) enum Effect {
     Take { seqs: Vec<u64> },
 }
 
+/// The events in these puts.
+pub(crate) fn refused_events(refused: &[Effect]) -> impl Iterator<Item = Event> {
+    let events = refused.iter().filter_map(|effect| match effect {
+        Effect::Put { events, .. } => Some(events),
+        Effect::Take { .. } => None,
+    });
+    events.flatten().copied()
+}
+
 /// The events that are owed, and the marks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fold {
@@ -78,6 +87,31 @@ impl Fold {
             }
         }
         Ok(())
+    }
+
+    /// True if `found` is this, and some of these puts behind it: at least one, each of them whole, in order.
+    fn and_refused(&self, refused: &[Effect], found: &Self) -> bool {
+        let mut state = self.clone();
+        let mut marks = BTreeSet::new();
+        for effect in refused {
+            let Effect::Put { events, mark } = effect else { continue };
+            let there = found.owed.iter().skip(state.owed.len()).map(|(_, event)| event);
+            // Of one without an event only the mark could tell.
+            if there.take(events.len()).eq(events) {
+                let seqs = state.next_seq..;
+                state.owed.extend(seqs.zip(events.iter().copied()));
+                state.next_seq += events.len() as u64;
+                marks.extend(*mark);
+            }
+        }
+        let one_is_there = state.next_seq > self.next_seq || found.marks != self.marks;
+        let is_known = |(key, value): (&u8, &u64)| {
+            self.marks.get(key) == Some(value) || marks.contains(&(*key, *value))
+        };
+        one_is_there
+            && (state.next_seq, &state.owed) == (found.next_seq, &found.owed)
+            && self.marks.keys().all(|key| found.marks.contains_key(key))
+            && found.marks.iter().all(is_known)
     }
 
     /// Short enough for a message.
@@ -207,6 +241,22 @@ impl Model {
         self.durable = self.durable.saturating_sub(count);
         self.vouched = self.vouched.saturating_sub(count);
         Ok(())
+    }
+
+    /// True if `found` is the first few transactions since the last checkpoint, and behind them some of these puts, whole and in order,
+    /// which were refused: nothing says any more that they are void.
+    pub(crate) fn holds_refused(&self, refused: &[Effect], found: &Fold) -> bool {
+        let mut state = self.base.clone();
+        let all = self.since.iter().chain(&self.unknown).map(Some).chain([None]);
+        for transaction in all {
+            if state.and_refused(refused, found) {
+                return true;
+            }
+            if transaction.is_some_and(|one| state.apply(&one.effect).is_err()) {
+                return false;
+            }
+        }
+        false
     }
 
     /// What was recovered must be all that had to survive, and the first few of what may. From then on that is what happened.

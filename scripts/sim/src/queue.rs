@@ -54,6 +54,8 @@ pub(crate) struct Queue<'a> {
     pub(super) current: bool,
     /// The damage that was set aside, and is not settled.
     pub(super) known: Vec<Quarantined>,
+    /// The puts that a full disk refused, in order: they may lie in front of a segment whose head says that they are void.
+    pub(super) refused: Vec<Effect>,
     pub(super) seen: &'a mut Seen,
 }
 
@@ -106,6 +108,7 @@ impl<'a> Queue<'a> {
             in_reserve: false,
             current: false,
             known: Vec::new(),
+            refused: Vec::new(),
             seen,
         }
     }
@@ -204,7 +207,13 @@ impl<'a> Queue<'a> {
                 Ok(())
             }
             Err(CommitError::NotCommitted(error)) => {
-                self.check_refusal(&transaction.effect, &error)
+                self.check_refusal(&transaction.effect, &error)?;
+                if error.kind() == &ErrorKind::DiskFull
+                    && matches!(transaction.effect, Effect::Put { .. })
+                {
+                    self.refused.push(transaction.effect);
+                }
+                Ok(())
             }
             Err(other) => Err(format!("an answer of a kind that is new: {other}")),
         }

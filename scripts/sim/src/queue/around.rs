@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     history::{Damage, DamageKind, End, HOME, Leave, Step},
-    model::{Check, Event, Floor, Fold, Model, Recent, ensure},
+    model::{Check, Event, Floor, Fold, Model, Recent, ensure, refused_events},
 };
 use fchannel::{
     Channel, Durability, ErrorKind, EventRow, FrameRow, Inspector, OnDamage, Options, Position,
@@ -36,8 +36,8 @@ struct Before {
     /// is whole behind that counts, though its commit was not answered (under `Interval`: though the power took one before it). Nobody was
     /// told that it is void.
     recent: Recent,
-    /// Some put was refused for want of room, and may lie in front of the newest segment, whose head says that it is void.
-    refused: bool,
+    /// What was put and refused for want of room. It may lie in front of the newest segment, whose head says that it is void.
+    refused: BTreeMap<u64, Event>,
 }
 
 /// A frame of a put or a take.
@@ -97,7 +97,7 @@ impl Before {
         let known = inspector.quarantined().to_vec();
         ensure!(holes <= known.len(), "inspect finds {holes} holes, and {} are known", known.len());
         let recent = Recent::default();
-        let refused = false;
+        let refused = BTreeMap::new();
         Ok(Self { state: Fold::default(), events, frames, known, recent, refused })
     }
 
@@ -159,7 +159,7 @@ impl Queue<'_> {
         let mut before = Before::look(&self.disk)?;
         before.state = self.state_of_copy()?;
         before.recent = self.model.since_checkpoint_at_most();
-        before.refused = self.was_short_of_room();
+        before.refused = refused_events(&self.refused).map(|event| (event.number, event)).collect();
         self.model.settle(self.floor, &before.state)?;
         let Some(must) = self.hurt(damage, closed) else {
             self.reopen(&[])?;
@@ -375,9 +375,10 @@ impl Gone<'_> {
 
     fn was_put_behind_a_torn_end(&self, seq: u64, event: Event) -> bool {
         !self.before.events.contains_key(&seq)
-            && self
-                .behind_a_torn_end()
-                .is_some_and(|recent| self.before.refused || recent.puts.get(&seq) == Some(&event))
+            && self.behind_a_torn_end().is_some_and(|recent| {
+                recent.puts.get(&seq) == Some(&event)
+                    || self.before.refused.get(&event.number) == Some(&event)
+            })
     }
 
     fn take_all(

@@ -241,16 +241,14 @@ impl Queue<'_> {
                 match self.state_or_damage(&channel)? {
                     Some(found) => {
                         let floor = self.floor.max(must.floor);
-                        let settled = self.model.settle(floor, &found);
-                        if settled.is_err()
-                            && floor == Floor::Checkpoint
-                            && self.was_short_of_room()
+                        if floor == Floor::Checkpoint
+                            && self.model.holds_refused(&self.refused, &found)
                         {
                             // With the newest segment went what says that the end of the one before it was refused: a known limit.
-                            self.count(&kind, "what was refused may be there");
+                            self.count(&kind, "what was refused is there");
                             return Ok(());
                         }
-                        settled?;
+                        self.model.settle(floor, &found)?;
                         self.count(&kind, "harmless");
                         self.check_checkpoints()
                     }
@@ -262,10 +260,6 @@ impl Queue<'_> {
                 }
             }
         }
-    }
-
-    pub(super) fn was_short_of_room(&self) -> bool {
-        self.disk.tally().troubles.contains_key(&Trouble::NoSpace)
     }
 
     pub(super) fn count(&mut self, kind: &str, outcome: &str) {
