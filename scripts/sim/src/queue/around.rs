@@ -232,7 +232,12 @@ impl Queue<'_> {
             self.leave(Leave::Close)?;
         }
         // What only the page cache holds is not there to be damaged: a power cut in what follows would take it.
-        if self.life.is_some() || !self.closed { self.die(End::PowerCut) } else { Ok(()) }
+        if self.life.is_some() || !self.closed {
+            return self.die(End::PowerCut);
+        }
+        // A close syncs the newest segment; what a kill left in an older one was written anew since, and no sync came for the old bytes.
+        end(&self.disk, End::PowerCut);
+        Ok(())
     }
 
     /// What the log holds while it is sound.
