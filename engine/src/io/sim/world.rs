@@ -398,7 +398,11 @@ impl World {
             return outcome.answer(());
         }
         match &outcome.error {
-            Some(_) if !self.dead => self.node(node).fail_sync(),
+            Some(_) if !self.dead => {
+                self.node(node).fail_sync();
+                // It may be written over as well: what finds no room is wiped out.
+                self.recent.may_be_lost();
+            }
             Some(_) if outcome.extent != Extent::All => {}
             _ => {
                 self.node(node).sync();
