@@ -7,7 +7,9 @@ mod common;
 use common::{drain, put_all};
 use fchannel::{
     Channel, ErrorKind, FrameRow, Inspector, OnDamage, Options, Position, Severity, TakeLimit,
-    Verify, io::sim::SimVfs, repair,
+    Verify,
+    io::sim::{Fault, SimVfs},
+    repair,
 };
 use std::{
     ops::ControlFlow,
@@ -181,6 +183,46 @@ fn a_frame_behind_a_damaged_one_is_not_lost_with_it() {
     assert_eq!(repaired(&world).lost, 1);
     assert!(worst(&world) < Some(Severity::Warn));
     assert_eq!(names(&open(&world, OnDamage::Refuse).unwrap()), ["event 3"]);
+}
+
+/// The newest segments were lost, and recorded from the first of them on; then the open ended before it made the next one. `verify` looked
+/// for a record of the last of them, to which the checkpoint leads, and found none.
+#[test]
+fn the_newest_segments_that_are_lost_are_known_together() {
+    let whole = filled();
+    let channel = open(&whole, OnDamage::Refuse).unwrap();
+    for number in 6..10 {
+        put_all(&channel, &[format!("event {number} {}", "x".repeat(30_000))]);
+    }
+    channel.checkpoint().unwrap();
+    channel.close().unwrap();
+    whole.kill();
+    let newest = (1..).take_while(|id| whole.content(&segment(*id)).is_some()).last().unwrap();
+    whole.delete(&segment(newest));
+    whole.delete(&segment(newest - 1));
+    let codes = |world: &SimVfs| {
+        let found = inspector(world).verify(Verify::default(), |_| {}).unwrap().findings;
+        let told = found.into_iter().filter(|it| it.code == "FC2010");
+        told.map(|it| it.severity).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&whole), [Severity::Error]);
+    let mut between = 0;
+    for at in 1.. {
+        let world = whole.copy();
+        world.plan(world.operations() + at, Fault::Crash);
+        drop(open(&world, OnDamage::Quarantine));
+        let crashed = world.is_dead();
+        world.kill();
+        let recorded = world.content(&Path::new(HOME).join("quarantine/1.damage")).is_some();
+        if recorded && world.content(&segment(newest + 1)).is_none() {
+            assert_eq!(codes(&world), [Severity::Info], "a crash at operation {at}");
+            between += 1;
+        }
+        if !crashed {
+            break;
+        }
+    }
+    assert!(between > 0);
 }
 
 /// Behind the end of the damage there was nothing that told how far it went, and any record at that place stood for it: in the same life the

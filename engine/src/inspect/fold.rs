@@ -175,10 +175,12 @@ pub(super) fn begin(vfs: &dyn Vfs, view: &View, ceiling: Lsn) -> Result<Option<B
     }
     if let Some(missing) = chosen.missing {
         let what = format!("segment {missing} is missing, to which the newest checkpoint leads");
+        // With all before it that are missing too, as recovery records it.
+        let first = view.segments.newest().map_or(missing, |newest| newest.header.id.next());
         passed_over.push(
             Finding::new("FC2010", Severity::Error, Some(Verdict::J), what)
                 .of_segment(missing)
-                .taking(Extent::of_files(missing, first_frame_of(missing.next())))
+                .taking(Extent::of_files(first, first_frame_of(missing.next())))
                 .stake("what was committed after the checkpoint; how much that is cannot be told"),
         );
     }

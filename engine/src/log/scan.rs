@@ -362,7 +362,8 @@ impl Scanner<'_> {
     }
 }
 
-/// The first sound frame behind the damaged one at `offset`, whose header is `broken` if only its body is damaged.
+/// The first sound header behind the damaged frame at `offset`, whose header is `broken` if only its body is damaged. Nobody looks at the
+/// body: should that be damaged, it is a damage of its own, and whoever goes on there comes across it.
 ///
 /// # Errors
 /// `NewerFormat`, `Io`.
@@ -382,7 +383,7 @@ pub(crate) fn sound_behind(
     first_sound(reader, behind, missing, void_above)
 }
 
-/// The first sound frame at or behind `from` that is no image, not void, and not below `missing`.
+/// The first sound header at or behind `from` that is no image's, not void, and not below `missing`; the body is not looked at.
 ///
 /// # Errors
 /// `Io`.
