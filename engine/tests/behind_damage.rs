@@ -143,8 +143,8 @@ fn a_torn_end_stays_void_though_the_header_of_its_segment_is_damaged() {
     assert_eq!(names(&open(&world)), ["first", "second", "torn A", "D", "E"]);
 }
 
-/// The segment that had begun an epoch was lost, and the one behind it, of the same epoch, still said what was void before. The open took its
-/// name over and began an epoch at its own end: a crash later, what it had recorded as lost came back (simulation, seed 7161878).
+/// The segment that had begun an epoch was lost, and the one behind it, of the same epoch, still said what was void before. The open took
+/// its name over and began an epoch at its own end: a crash later, what it had recorded as lost came back (simulation, seed 7161878).
 #[test]
 fn what_was_void_stays_so_though_the_segment_that_said_it_first_is_lost() {
     let whole = SimVfs::new(6);

@@ -689,8 +689,8 @@ fn a_copy_of_damaged_bytes_waits_until_there_is_room_to_spare() {
     assert!(channel.quarantined()[0].bytes > 200 << 10);
 }
 
-/// A record that waits for room waited for 1 MiB, and its segment did not wait for it: the next start knew nothing of the damage. What goes is
-/// recorded with the room there is, if need be without its bytes.
+/// A record that waits for room waited for 1 MiB, and its segment did not wait for it: the next start knew nothing of the damage. What goes
+/// is recorded with the room there is, if need be without its bytes.
 #[test]
 fn the_record_of_a_damage_is_there_before_its_segment_goes() {
     for (room, copied) in [(1000, false), (LONG as u64 + 50_000, true)] {
@@ -751,8 +751,8 @@ fn a_segment_that_cannot_be_read_keeps_its_name_until_there_is_a_record() {
     assert!(inspector.quarantined_bytes(damage).unwrap() == garbage, "nothing was left");
 }
 
-/// It has its name when the next open comes, and what lay behind it may have been given back by then: the open took it for larger damage, and
-/// recorded it once more.
+/// It has its name when the next open comes, and what lay behind it may have been given back by then: the open took it for larger damage,
+/// and recorded it once more.
 #[test]
 fn a_segment_that_cannot_be_read_has_one_record() {
     let place = Place::new(61);

@@ -225,8 +225,8 @@ fn the_newest_segments_that_are_lost_are_known_together() {
     assert!(between > 0);
 }
 
-/// Behind the end of the damage there was nothing that told how far it went, and any record at that place stood for it: in the same life the
-/// frames behind a damaged one were lost as well, and nobody was told.
+/// Behind the end of the damage there was nothing that told how far it went, and any record at that place stood for it: in the same life
+/// the frames behind a damaged one were lost as well, and nobody was told.
 #[test]
 fn damage_that_grows_to_the_end_of_the_log_is_told() {
     let world = SimVfs::new(33);

@@ -3,12 +3,14 @@
 //! This room knows kinds and item counts, not what they mean: that is the owner's business, behind [`Apply`]. The queue is one owner,
 //! the bare [`Wal`](crate::Wal) another.
 
+mod around;
 mod dirs;
 mod group;
 pub(crate) mod names;
 mod quarantine;
 mod reader;
 mod recover;
+mod retention;
 mod salvage;
 mod scan;
 mod segments;
@@ -359,143 +361,6 @@ impl Log {
         }
     }
 
-    /// Removes all segments below `keep`, oldest first, each durably before the next (rules S1, L5). The newest always stays.
-    ///
-    /// # Errors
-    /// Poisons the log: a directory whose sync failed may show anything after a crash.
-    pub(crate) fn retain_from(&self, keep: SegmentId) -> Result<u64> {
-        let _one_at_a_time = self.retention.lock();
-        let newest = self.segments.lock().newest().map(|segment| segment.header.id);
-        self.record_the_rest(newest.map_or(keep, |newest| newest.min(keep)));
-        let mut removed = 0;
-        loop {
-            let oldest = {
-                let segments = self.segments.lock();
-                let newest = segments.newest().map(|segment| segment.header.id);
-                segments
-                    .oldest()
-                    .filter(|oldest| oldest.header.id < keep && Some(oldest.header.id) != newest)
-                    .cloned()
-            };
-            let Some(oldest) = oldest else { return Ok(removed) };
-            // Out of sight first: who still looks for it then knows why it does not find it.
-            self.segments.lock().remove(oldest.header.id);
-            self.remove(&oldest).map_err(|error| self.poison(&error))?;
-            crate::trace::debug!(segment = oldest.header.id.get(), "retain");
-            removed += 1;
-        }
-    }
-
-    fn remove(&self, segment: &Segment) -> Result<()> {
-        let vfs = &*self.dirs.vfs;
-        let bytes = len_of(vfs, &segment.path);
-        let mut spares = self.spares.lock();
-        let spare = directory_holding(&self.dirs, segment)
-            .and_then(|dir| Some((dir, spares.name_for(&self.dirs, dir, bytes)?)));
-        let removed = match spare {
-            Some((dir, name)) => {
-                vfs.retire(&segment.path, &name).and_then(|()| {
-                    spares.keep(dir, name, bytes);
-                    // More than one where a crash came between these two.
-                    let mut too_many = std::iter::from_fn(|| spares.give_up(dir));
-                    too_many.try_for_each(|smaller| remove_if_there(vfs, &smaller))
-                })
-            }
-            None => vfs.remove(&segment.path),
-        };
-        removed.map_err(|error| Error::io("cannot remove a spent segment", &segment.path, error))
-    }
-
-    /// Makes the reserves that an open, and takes, need on a full disk. A disk that is full already is no error.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub(crate) fn make_reserves(&self) -> Result<()> {
-        self.record_the_rest(self.oldest_segment().unwrap_or_default());
-        for dir in 0..self.dirs.data.len() {
-            while self.make_reserve(dir)? {}
-        }
-        Ok(())
-    }
-
-    /// Makes one in `dir`; false if it needs none, or there is no room.
-    fn make_reserve(&self, dir: usize) -> Result<bool> {
-        let path = {
-            let mut spares = self.spares.lock();
-            if spares.wants_reserve(dir) { spares.next_name(&self.dirs, dir) } else { None }
-        };
-        let Some(path) = path else { return self.give_up_small_spares(dir) };
-        let bytes = reserve_bytes(&self.options);
-        // On a disk that is nearly full the reserve would take the room of the takes that are to drain it. The floor of free space does
-        // not count: below it the reserve is what is needed.
-        let wanted = bytes.saturating_mul(2);
-        let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);
-        if self.dirs.vfs.free_bytes(home).is_ok_and(|free| free < wanted) {
-            return Ok(false);
-        }
-        let made = self.dirs.vfs.reserve(&path, bytes);
-        match made.map_err(|error| Error::io("cannot make the reserve", &path, error)) {
-            Ok(()) => {
-                self.spares.lock().keep(dir, path, bytes);
-                Ok(true)
-            }
-            Err(error) if error.kind() == &ErrorKind::DiskFull => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The reserves of `dir` are there: what is beyond them and too small to be one is not needed any more.
-    fn give_up_small_spares(&self, dir: usize) -> Result<bool> {
-        loop {
-            let spare = self.spares.lock().give_up(dir);
-            let Some(path) = spare else { return Ok(false) };
-            remove_if_there(&*self.dirs.vfs, &path)
-                .map_err(|error| Error::io("cannot remove a spare too many", &path, error))?;
-        }
-    }
-
-    /// Whether the active segment was made over a reserve, and its directory has no other.
-    pub(crate) fn is_on_reserve(&self) -> bool {
-        self.on_reserve.load(Ordering::Acquire)
-    }
-
-    /// Notes what the active segment was made of.
-    fn set_on_reserve(&self, on_reserve: bool) {
-        self.on_reserve.store(on_reserve, Ordering::Release);
-        if on_reserve {
-            self.apply.short_of_space();
-        }
-    }
-
-    /// Whether the log waits for room, or goes on in a reserve until there is some.
-    pub(crate) fn is_short_of_space(&self) -> bool {
-        self.is_on_reserve() || self.takes_wait.load(Ordering::Acquire)
-    }
-
-    fn set_takes_wait(&self, wait: bool) {
-        self.takes_wait.store(wait, Ordering::Release);
-    }
-
-    /// Says in time that a take cannot be committed now: its events would be delivered for nothing.
-    ///
-    /// # Errors
-    /// `DiskFull` as long as the reserve is used up, and nothing gives room.
-    pub(crate) fn check_room_for_takes(&self) -> Result<()> {
-        if !self.takes_wait.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let next = { self.writer.lock().header.id.next() };
-        let dir = directory_of(&self.dirs, next);
-        let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);
-        let free = self.dirs.vfs.free_bytes(home).unwrap_or(u64::MAX);
-        if free >= TAKES_ROOM_BYTES || self.spares.lock().has_one_for_takes(dir) {
-            return Ok(());
-        }
-        let what =
-            "the disk is full, and the reserve for takes is used up: they wait until there is room";
-        Err(Error::new(ErrorKind::DiskFull, what).in_file(home))
-    }
-
     /// The frame at `ptr`: from memory if it is recent, else from its segment.
     ///
     /// # Errors
@@ -514,23 +379,6 @@ impl Log {
                 .in_file(&segment.path)
                 .at(ptr.offset)),
         }
-    }
-
-    /// Sets aside the damaged frame at `ptr`: `lsn`, if that is known, which held events from `first` on, if any that matters.
-    ///
-    /// # Errors
-    /// `Io`: then the damage stays in the way.
-    pub(crate) fn set_frame_aside(
-        &self,
-        ptr: FramePtr,
-        lsn: Option<Lsn>,
-        first: Option<EventSeq>,
-        error: &Error,
-    ) -> Result<()> {
-        let mut cursor = Cursor::at(ptr);
-        (cursor.expected, cursor.next_item) = (lsn, first);
-        let end = *self.end.lock();
-        self.set_aside(&cursor, end, error).map(drop)
     }
 
     /// The frame at `cursor`, which moves behind it; [`Step::End`] at the end of the log. Behind damage that is set aside already the
@@ -574,143 +422,6 @@ impl Log {
                 cursor.look_again();
             }
         }
-    }
-
-    /// Where the log goes on behind the damage at `cursor`, if all of that is set aside already. Not where the record says: what is there
-    /// now counts.
-    fn behind_known(
-        &self,
-        cursor: &Cursor,
-        end: FramePtr,
-        error: &Error,
-    ) -> Result<Option<FramePtr>> {
-        if self.quarantine.lock().of(cursor.next).next().is_none() {
-            return Ok(None);
-        }
-        let (damage, _) = self.damage_at(cursor, end, error)?;
-        let mut extent = damage.extent();
-        if damage.next != Some(end) {
-            // What lies behind tells, also where it tells that no frame is missing.
-            extent.until = damage.lsns.1;
-        }
-        let known = self.quarantine.lock().covering(extent).is_some();
-        Ok(damage.next.filter(|_| known))
-    }
-
-    /// Sets aside the damage at `cursor`, below `end`.
-    ///
-    /// # Errors
-    /// `DiskFull`, `Io`: then the damage stays in the way.
-    fn set_aside(&self, cursor: &Cursor, end: FramePtr, error: &Error) -> Result<Quarantined> {
-        let (damage, until) = self.damage_at(cursor, end, error)?;
-        let damage = self.quarantine.lock().add_or_remember(&*self.dirs.vfs, damage, until)?;
-        crate::trace::error!(
-            quarantine = damage.id,
-            place = tracing_display(&damage.at),
-            lsns = tracing_display(&format!("{}..{}", damage.lsns.0, damage.lsns.1)),
-            events = tracing_display(&format!("{}..{}", damage.events.0, damage.events.1)),
-            error = tracing_display(error),
-            "damage is set aside, its events are lost, and the log goes on behind it"
-        );
-        Ok(damage)
-    }
-
-    /// The damage at `cursor`, below `end`, and where its bytes end.
-    fn damage_at(
-        &self,
-        cursor: &Cursor,
-        end: FramePtr,
-        error: &Error,
-    ) -> Result<(Quarantined, Option<u64>)> {
-        let vfs = &*self.dirs.vfs;
-        let at = cursor.next;
-        let mut missing = cursor.expected.unwrap_or_default();
-        let here = neighbourhood(&self.segments.lock(), at.segment);
-        let (mut found, mut held) = (None, None);
-        let mut path = error.file().map(std::path::Path::to_path_buf).unwrap_or_default();
-        let mut successor = self.segments.lock().after(at.segment).cloned();
-        if let Some(Neighbourhood { segment, next, void_above }) = here {
-            let mut reader = SegmentReader::open(vfs, &segment)?;
-            reader.limit_to(end);
-            let (mut broken, mut from) = (None, None);
-            match reader.frame(at.offset)? {
-                Found::BrokenBody(header) => broken = Some(header),
-                // A sound one, and not the one that belongs here: it may be the next.
-                Found::Frame(frame) if cursor.expected.is_some_and(|it| it != frame.header.lsn) => {
-                    from = Some(at.offset);
-                }
-                _ => {}
-            }
-            held = broken.map(|header| header.first_item);
-            missing = cursor.expected.or(broken.map(|header| header.lsn)).unwrap_or_default();
-            let behind = match from {
-                Some(from) => scan::first_sound(&mut reader, from, missing, void_above)?,
-                None => {
-                    let broken = broken.as_ref();
-                    scan::sound_behind(&mut reader, at.offset, broken, missing, void_above)?
-                }
-            };
-            found = behind.map(|(offset, header)| {
-                (FramePtr { segment: at.segment, offset }, header.lsn, header.first_item)
-            });
-            path = segment.path;
-            successor = next;
-        }
-        let until = found.map(|(next, ..)| next.offset);
-        let found = found.or(successor.map(|next| {
-            let header = next.header;
-            (recover::first_frame_of(header.id), header.first_lsn, header.first_item)
-        }));
-        let first = cursor.next_item.or(held).or(found.map(|(.., item)| item)).unwrap_or_default();
-        let items = (first, found.map_or(first, |(.., item)| item.max(first)));
-        let damage = Quarantined {
-            id: 0,
-            found_ms: vfs.wall_ms(),
-            verdict: Verdict::H,
-            file: path,
-            at,
-            next: Some(found.map_or(end, |(next, ..)| next)),
-            lsns: (missing, found.map_or(missing, |(_, lsn, _)| lsn.max(missing))),
-            events: self.apply.owed_of(items),
-            what: error.what().to_owned(),
-            bytes: 0,
-        };
-        Ok((damage, until))
-    }
-
-    /// All damage that was set aside and is not settled.
-    pub(crate) fn quarantined(&self) -> Vec<Quarantined> {
-        let quarantine = self.quarantine.lock();
-        quarantine.records().iter().chain(quarantine.unrecorded()).cloned().collect()
-    }
-
-    /// Records damage for which the disk had no room; segments below `keep` go, or are gone. Not being able to is no reason to stop anything.
-    fn record_the_rest(&self, keep: SegmentId) {
-        if let Err(error) = self.quarantine.lock().record_the_rest(&*self.dirs.vfs, keep) {
-            crate::trace::error!(error = tracing_display(&error), "a damage cannot be recorded");
-        }
-    }
-
-    /// The end of the events, `seq` among them, that a damage held which was set aside, settled or not. `None` if there is none.
-    pub(crate) fn set_aside_until(&self, seq: EventSeq) -> Option<EventSeq> {
-        let quarantine = self.quarantine.lock();
-        let all = quarantine.records().iter().chain(quarantine.settled());
-        all.filter(|damage| damage.events.0 <= seq)
-            .map(|damage| damage.events.1)
-            .find(|end| seq < *end)
-    }
-
-    /// Settles damage `id`.
-    ///
-    /// # Errors
-    /// `InvalidOptions` if there is no such damage; `Io`.
-    pub(crate) fn settle(&self, id: u64) -> Result<()> {
-        self.quarantine.lock().settle(&*self.dirs.vfs, id)
-    }
-
-    /// True if damage is gone around, not an error for ever.
-    pub(crate) fn goes_on_behind_damage(&self) -> bool {
-        self.options.on_damage == OnDamage::Quarantine
     }
 
     /// The first item that any segment can still hold, and where the frames begin.

@@ -147,7 +147,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         "write-over-a-segment-with-its-name",
         "create, step 1: never over a file that still has a segment's name",
         &[edit(
-            "log/mod.rs",
+            "log/retention.rs",
             "                vfs.retire(&segment.path, &name).and_then(|()| {\n                    spares.keep(dir, name, bytes);",
             "                drop(name);\n                Ok::<(), std::io::Error>(()).and_then(|()| {\n                    \
              spares.keep(dir, segment.path.clone(), bytes);",
@@ -236,7 +236,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         "retire-the-newest-first",
         "retire: oldest first; else an id is missing",
         &[edit(
-            "log/mod.rs",
+            "log/retention.rs",
             "                segments\n                    .oldest()\n",
             "                segments\n                    .iter()\n                    .rfind(|segment| segment.header.id < keep)\n",
         )],
@@ -537,7 +537,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         "take-on-without-a-record",
         "quarantine: the same for who takes; else events are lost in silence",
         &[edit(
-            "log/mod.rs",
+            "log/around.rs",
             "        let damage = self.quarantine.lock().add_or_remember(&*self.dirs.vfs, damage, until)?;",
             "        let _ = until;",
         )],
