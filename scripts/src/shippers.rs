@@ -1,9 +1,9 @@
 //! `cargo x shippers`: the agent as a syslog server, `syslogtcp` -> file channel (fsync on every commit) -> `file_roll` (synced before its
 //! takes commit), as fast as it takes lines.
 //!
-//! Alone it drives its own load: one thread, many connections, and holds what comes out against what went in. With `--bench COMMAND` it runs
-//! a comparison with other shippers instead, in whose environment `OWN_CMD` starts this agent: on `127.0.0.1:$PORT`, writing below `$OUT`,
-//! with its channel in `$DIR`.
+//! Alone it drives its own load: one thread, many connections; and it holds what comes out against what went in. With `--bench COMMAND` it
+//! runs a comparison with other shippers instead, in whose environment `OWN_CMD` starts this agent: on `127.0.0.1:$PORT`, writing below
+//! `$OUT`, with its channel in `$DIR`.
 
 mod load;
 
@@ -92,7 +92,7 @@ fn measure(agent: &Path, arguments: &Arguments) -> Answer<()> {
     }
     starts.sort_unstable();
     let server = Server::start(agent, &dir.join("load"))?;
-    thread::sleep(IDLE);
+    thread::park_timeout(IDLE);
     let idle_kib = server.memory_kib("VmRSS:")?;
     let cpu_before = cpu_seconds(&server.stat())?;
     let started = Instant::now();
@@ -221,7 +221,7 @@ impl Server {
             } else if last_at.elapsed() > PATIENCE {
                 return Err(format!("{there} bytes of {bytes} were delivered").into());
             }
-            thread::sleep(POLL);
+            thread::park_timeout(POLL);
         }
     }
 
