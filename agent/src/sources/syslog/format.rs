@@ -190,8 +190,8 @@ impl<'a> Burst<'a> {
         if let Some((key, value)) = &self.header {
             event.headers.insert(key, value);
         }
-        let head_len = message.text.len() - event.body.len();
         // A message whose body is all of it has no head.
+        let head_len = message.text.len().saturating_sub(event.body.len());
         let has_head = self.format.is_plain() && !message.incomplete && head_len > 0;
         self.last = has_head
             .then(|| Last { head: message.text.slice(..head_len), headers: event.headers.clone() });

@@ -123,6 +123,8 @@ fn test_syslog_utils_keep_fields() {
         assert_eq!(body(&event(keep, &text)), expected, "{keep}");
     }
     assert_eq!(body(&event("hostname timestamp", "<10>1 - - x\n")), "- - x", "Flume writes null");
+    let body_and_blank = event("priority version timestamp hostname", "<10>1- - x\n");
+    assert_eq!(body(&body_and_blank), "<10>1 - - x", "longer than the message");
 }
 
 #[test]
