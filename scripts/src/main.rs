@@ -8,6 +8,7 @@ mod latency;
 mod loom;
 mod restart;
 mod shell;
+mod shippers;
 mod sim;
 mod tidy;
 mod torn;
@@ -49,6 +50,11 @@ const TASKS: &[Task] = &[
         name: "latency",
         does: "socket write to log line through an idle agent, beside fdatasync",
         run: latency::run,
+    },
+    Task {
+        name: "shippers",
+        does: "the agent as a syslog server under load; --connections N --size B --seconds S, or --bench COMMAND with others",
+        run: shippers::run,
     },
     Task {
         name: "fuzz",

@@ -12,6 +12,7 @@ use crate::{
     shell::{Answer, Arguments, scratch},
 };
 use agent::Agent;
+pub(crate) use agent::binary as agent_binary;
 use check::{Delivered, Logged, Verdict};
 use nginx::{Load, Nginx};
 use std::{
@@ -28,7 +29,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(60);
 pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
     let kills = arguments.number("--kills", 20)?;
     let seed = arguments.number("--seed", Chance::fresh_seed())?;
-    let binary = agent::binary(arguments)?;
+    let binary = agent_binary(arguments)?;
     nginx::install()?;
     let place = Place::make(scratch("weblog")?)?;
     println!("weblog: {kills} kills, --seed {seed}, {}", place.root.display());

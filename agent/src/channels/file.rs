@@ -28,6 +28,11 @@ const CHECKPOINT_INTERVAL_MS_MIN: u64 = 1_000;
 /// What an event of a take may cost in memory beyond its payload: small events are not taken by the million.
 const TAKE_BYTES_MAX: u64 = 64 << 20;
 
+/// Recent frames in memory: what a sink that keeps up has not taken yet. What is older is read through the page cache, a megabyte at once.
+const TAIL_CACHE_BYTES: u64 = 4 << 20;
+/// What the engine writes before each event of a transaction, at most: for a guess.
+const PREFIX_BYTES: usize = 8;
+
 const NO_REPLAY: &str =
     "recovery reads the log since the last checkpoint in one way: there is nothing to choose";
 const NO_BACKUP: &str =
@@ -191,6 +196,7 @@ fn options(settings: &Settings) -> Result<Options, ComponentError> {
             OnDamage::Quarantine
         },
         checkpoint_on_close: settings.flag("checkpointOnClose"),
+        tail_cache_bytes: TAIL_CACHE_BYTES,
         ..Options::default()
     })
 }
@@ -274,8 +280,14 @@ impl FileChannel {
     /// `batch` as a transaction of the engine.
     fn transaction(&self, batch: &PutBatch) -> Result<fchannel::PutTransaction, PutError> {
         let mut put = self.channel.begin_put();
+        // Once, for all: a buffer that grows is copied again and again.
+        let mut bytes = batch.events.iter().map(|event| PREFIX_BYTES + event.encoded_len()).sum();
         for event in &batch.events {
-            put.push_with(|buffer| event.encode_into(buffer)).map_err(refused)?;
+            let push = |buffer: &mut Vec<u8>| {
+                buffer.reserve(std::mem::take(&mut bytes));
+                event.encode_into(buffer);
+            };
+            put.push_with(push).map_err(refused)?;
         }
         for (key, value) in &batch.marks {
             put.set_mark(key, value).map_err(refused)?;

@@ -67,8 +67,11 @@ pub(crate) static ENTRY: Entry = Entry {
     build: Build::Sink(build),
 };
 
-/// Bytes of one transaction, so that its text stays small in memory.
-const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Bytes of one transaction, whose events are in memory.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of one write: what the serializer has just written is still in the cache then, and memory stays small.
+const WRITE_BYTES: usize = 256 << 10;
 
 struct FileRoll {
     name: Arc<str>,
@@ -79,7 +82,7 @@ struct FileRoll {
     sync: bool,
     serializer: Box<dyn Serializer>,
     open: Option<Open>,
-    /// The text of one batch.
+    /// Text on its way into the file.
     text: Vec<u8>,
 }
 
@@ -88,6 +91,8 @@ struct Open {
     path: PathBuf,
     /// Bytes of whole batches.
     len: u64,
+    /// Bytes of a batch that is not whole.
+    part: u64,
     roll_at: Option<Instant>,
 }
 
@@ -140,12 +145,12 @@ impl FileRoll {
         tracing::info!(sink = %self.name, file = %path.display(), "file created");
         // An interval too long for the clock is as good as none.
         let roll_at = self.roll_after.and_then(|after| Instant::now().checked_add(after));
-        Ok(Open { file, path, len: 0, roll_at })
+        Ok(Open { file, path, len: 0, part: 0, roll_at })
     }
 
     fn write(&mut self, batch: Batch<'_>) -> io::Result<()> {
         self.text.clear();
-        let open = match self.open.take() {
+        let mut open = match self.open.take() {
             Some(open) => open,
             None => {
                 let open = self.create()?;
@@ -153,18 +158,11 @@ impl FileRoll {
                 open
             }
         };
-        for event in batch.events {
-            self.serializer.write(event, &mut self.text);
-        }
-        let written = self.append(open);
-        self.text.shrink_to(BATCH_BYTES_MAX);
-        written
-    }
-
-    /// Appends the text. If that fails, its events come again; a full disk must not make a file for each try.
-    fn append(&mut self, mut open: Open) -> io::Result<()> {
-        match open.append(&self.text, self.sync) {
+        let written = self.write_events(&mut open, batch);
+        self.text.shrink_to(2 * WRITE_BYTES);
+        match written {
             Ok(()) => self.open = Some(open),
+            // Its events come again; a full disk must not make a file for each try.
             Err(Failed { error, .. }) if open.len == 0 => {
                 remove(&open.path);
                 return Err(error);
@@ -177,13 +175,27 @@ impl FileRoll {
         Ok(())
     }
 
+    fn write_events(&mut self, open: &mut Open, batch: Batch<'_>) -> Result<(), Failed> {
+        for event in batch.events {
+            self.serializer.write(event, &mut self.text);
+            if self.text.len() >= WRITE_BYTES {
+                open.write(&self.text)?;
+                self.text.clear();
+            }
+        }
+        open.write(&self.text)?;
+        open.finish(self.sync)
+    }
+
     /// Ends the open file, if there is one.
     fn close(&mut self) -> io::Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         self.text.clear();
         self.serializer.end(&mut self.text);
         if !self.text.is_empty() {
-            open.append(&self.text, self.sync).map_err(|failed| failed.error)?;
+            open.write(&self.text)
+                .and_then(|()| open.finish(self.sync))
+                .map_err(|failed| failed.error)?;
         }
         tracing::info!(sink = %self.name, file = %open.path.display(), bytes = open.len, "file closed");
         Ok(())
@@ -213,23 +225,30 @@ impl Open {
         Err(io::Error::new(ErrorKind::NotFound, "the file was removed while it was open"))
     }
 
-    fn append(&mut self, text: &[u8], sync: bool) -> Result<(), Failed> {
+    /// Appends a part of a batch.
+    fn write(&mut self, text: &[u8]) -> Result<(), Failed> {
+        self.file.write_all(text).map_err(|error| self.cut(error, true))?;
+        self.part += text.len() as u64;
+        Ok(())
+    }
+
+    /// From here on the batch counts.
+    fn finish(&mut self, sync: bool) -> Result<(), Failed> {
         // What a failed sync leaves on the disk nobody knows: such a file ends there.
-        let written = self.file.write_all(text).map_err(|error| (error, true));
-        let synced = written.and_then(|()| {
-            if sync { self.file.sync_data().map_err(|error| (error, false)) } else { Ok(()) }
-        });
-        let synced = synced.and_then(|()| self.has_name().map_err(|error| (error, false)));
-        let Err((error, known)) = synced else {
-            self.len += text.len() as u64;
-            return Ok(());
-        };
-        // Half a batch is no use to a reader. If this fails, too, the error that matters is the first.
+        let synced = if sync { self.file.sync_data() } else { Ok(()) };
+        synced.and_then(|()| self.has_name()).map_err(|error| self.cut(error, false))?;
+        self.len += std::mem::take(&mut self.part);
+        Ok(())
+    }
+
+    /// Half a batch is no use to a reader. If this fails, too, the error that matters is the first.
+    fn cut(&mut self, error: io::Error, known: bool) -> Failed {
+        self.part = 0;
         let cut = self.file.set_len(self.len).is_ok();
         if !cut {
             tracing::warn!(file = %self.path.display(), from = self.len, "a part of a batch stays at the end of this file");
         }
-        Err(Failed { error: with_path(error, &self.path), usable: cut && known })
+        Failed { error: with_path(error, &self.path), usable: cut && known }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     component::{ChannelLevel, PutError, TakeLimit},
     sync::lock,
 };
+use bytes::Bytes;
 use fchannel::Event;
 use std::{collections::VecDeque, pin::pin, sync::Mutex, time::Duration};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -191,6 +192,8 @@ impl Store {
         for event in events.drain(..) {
             let seq = queue.next_seq;
             queue.next_seq += 1;
+            // It may be a slice of all that its source read at once, and must not hold on to that.
+            let event = Event { body: Bytes::copy_from_slice(&event.body), ..event };
             queue.waiting.push_back(Queued { seq, attempts: 0, event });
         }
         drop(queue);

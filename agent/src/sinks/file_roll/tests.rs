@@ -102,13 +102,45 @@ async fn a_directory_that_is_missing_is_named() {
     assert!(error.0.contains("sink.directory") && error.0.contains("none"), "{error}");
 }
 
-/// A file that takes nothing more, as on a full disk, but can be cut.
-fn full(text: &str) -> File {
-    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+/// A file in memory, which can be made full.
+fn roomy(text: &str) -> File {
+    use rustix::fs::{MemfdFlags, memfd_create};
     let mut file = File::from(memfd_create("full", MemfdFlags::ALLOW_SEALING).unwrap());
     file.write_all(text.as_bytes()).unwrap();
-    fcntl_add_seals(&file, SealFlags::GROW).unwrap();
     file
+}
+
+/// From here on it takes nothing more, as on a full disk, but can be cut.
+fn fill(file: &File) {
+    rustix::fs::fcntl_add_seals(file, rustix::fs::SealFlags::GROW).unwrap();
+}
+
+fn full(text: &str) -> File {
+    let file = roomy(text);
+    fill(&file);
+    file
+}
+
+#[tokio::test]
+async fn a_batch_of_many_writes_is_whole_or_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = [("sink.directory", dir.path().to_str().unwrap())];
+    let mut sink = FileRoll::new(&settings(&ENTRY, &keys)).unwrap();
+    let events = ["a", "b", "c", "d"].map(|body| Event::of_body(body.repeat(WRITE_BYTES / 2)));
+    let text: String =
+        events.iter().map(|event| String::from_utf8_lossy(&event.body) + "\n").collect();
+    let batch = Batch { events: &events, ids: None, attempt: 1 };
+    sink.deliver(batch).await.unwrap();
+    sink.deliver(batch).await.unwrap();
+    assert_eq!(contents(dir.path()), [text.repeat(2)]);
+    assert!(sink.open.as_ref().is_some_and(|open| open.len == 2 * text.len() as u64));
+    // The disk is full in the middle of one: what was written of it goes.
+    let (file, path) = (roomy("old\n"), dir.path().join("old"));
+    let mut open = Open { file, path, len: 4, part: 0, roll_at: None };
+    open.write(b"half").map_err(|failed| failed.error).unwrap();
+    fill(&open.file);
+    assert!(open.write(b"more").is_err_and(|failed| failed.usable));
+    assert_eq!((open.file.metadata().unwrap().len(), open.len, open.part), (4, 4, 0));
 }
 
 #[tokio::test]
@@ -121,7 +153,7 @@ async fn a_full_disk_does_not_make_a_file_for_each_try() {
     let open = |path: &str, text: &str| {
         let path = dir.path().join(path);
         std::fs::write(&path, text).unwrap();
-        Some(Open { file: full(text), path, len: text.len() as u64, roll_at: None })
+        Some(Open { file: full(text), path, len: text.len() as u64, part: 0, roll_at: None })
     };
     // One that holds events is kept and used on.
     sink.open = open("used", "old\n");

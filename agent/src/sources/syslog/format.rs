@@ -1,34 +1,16 @@
-//! From a message to an event: Flume's headers, by Flume's regular expressions.
+//! From a message to an event: Flume's headers.
 
 use super::{
     frame::Message,
+    head::{Head, Time},
     own::Own,
     time::{rfc3164, rfc5424},
 };
+use bytes::Bytes;
 use fchannel::{Event, Headers};
 use jiff::{Timestamp, tz::TimeZone};
-use regex::bytes::{Captures, Regex};
+use memchr::memchr2;
 use std::borrow::Cow;
-
-/// Digits, blanks and word characters are ASCII, as in Java; and a `\r` in the middle matches nothing, as there.
-const RFC5424: &str = concat!(
-    r"(?-u)\A<(\d{1,3})>",
-    r"(?:(\d?)\s?)",
-    r"(?:(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?(?:[+-]\d{2}:\d{2}|Z)?)|-)",
-    r"\s",
-    r"(?:(\w[\w.@-]*)|-)",
-    r"\s",
-    r"([^\n\r]*)\z"
-);
-
-const RFC3164: &str = concat!(
-    r"(?-u)\A<(\d{1,3})>",
-    r"(?:(\d)?\s?)",
-    r"([A-Z][a-z][a-z]\s{1,2}\d{1,2}\s\d{2}:\d{2}:\d{2})",
-    r"\s",
-    r"(\w[\w.@-]*)",
-    r"\s([^\n\r]*)\z"
-);
 
 /// Which fields stay in the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,21 +44,12 @@ impl KeepFields {
 pub(super) struct Format {
     keep: KeepFields,
     own: Option<Own>,
-    rfc5424: Option<Regex>,
-    rfc3164: Option<Regex>,
     local: TimeZone,
 }
 
 impl Format {
     pub(super) fn new(keep: KeepFields, own: Option<Own>) -> Self {
-        // They do compile: each test below uses them.
-        Self {
-            keep,
-            own,
-            rfc5424: Regex::new(RFC5424).ok(),
-            rfc3164: Regex::new(RFC3164).ok(),
-            local: TimeZone::system(),
-        }
+        Self { keep, own, local: TimeZone::system() }
     }
 
     #[cfg(test)]
@@ -111,7 +84,7 @@ impl Format {
         let body = fields
             .as_ref()
             .filter(|fields| fields.has_body && !self.keep.all)
-            .map(|fields| self.body(fields))
+            .map(|fields| self.body(fields, &message.text))
             .filter(|body| !body.is_empty());
         Event::new(
             headers.into_iter().collect::<Headers>(),
@@ -121,20 +94,19 @@ impl Format {
 
     fn fields<'a>(&self, text: &'a [u8], now: Timestamp) -> Option<Fields<'a>> {
         let own = self.own.as_ref().and_then(|own| own.fields(text, now, &self.local));
-        if own.is_some() {
-            return own;
-        }
-        let captures =
-            |regex: &Option<Regex>| regex.as_ref().and_then(|regex| regex.captures(text));
-        if let Some(found) = captures(&self.rfc5424) {
-            return Some(Fields::of(&found, |time| rfc5424(time, &self.local)));
-        }
-        captures(&self.rfc3164)
-            .map(|found| Fields::of(&found, |time| rfc3164(time, now, &self.local)))
+        own.or_else(|| Some(Fields::of(&Head::parse(text)?, now, &self.local)))
+    }
+
+    /// True if what stands before the body says all that an event has beside it.
+    fn is_plain(&self) -> bool {
+        self.own.is_none() && self.keep == KeepFields::default()
     }
 
     /// The text behind the fields, with the ones to be kept before it.
-    fn body(&self, fields: &Fields<'_>) -> Vec<u8> {
+    fn body(&self, fields: &Fields<'_>, text: &Bytes) -> Bytes {
+        if self.keep == KeepFields::default() {
+            return text.slice_ref(fields.body);
+        }
         let or_nil =
             |text: &str| if text.is_empty() { "- ".to_owned() } else { format!("{text} ") };
         let mut out = String::new();
@@ -152,11 +124,11 @@ impl Format {
         }
         let mut out = out.into_bytes();
         out.extend_from_slice(fields.body);
-        out
+        out.into()
     }
 }
 
-/// What a regular expression found; empty: absent, or `-`.
+/// What was found before the text; empty: absent, or `-`.
 pub(super) struct Fields<'a> {
     pub(super) priority: Cow<'a, str>,
     pub(super) version: Cow<'a, str>,
@@ -169,20 +141,71 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn of(found: &Captures<'a>, time: impl Fn(&str) -> Option<Timestamp>) -> Self {
-        let bytes = |group| found.get(group).map_or(&b""[..], |found| found.as_bytes());
-        // Their patterns are ASCII.
-        let text = |group| std::str::from_utf8(bytes(group)).unwrap_or_default();
-        let time_text = text(3);
+    fn of(head: &Head<'a>, now: Timestamp, local: &TimeZone) -> Self {
+        let (time_text, time) = match head.time {
+            Time::Rfc5424(text) => (text, rfc5424(text, local)),
+            Time::Rfc3164(text) => (text, rfc3164(text, now, local)),
+        };
         Self {
-            priority: text(1).into(),
-            version: text(2).into(),
+            priority: head.priority.into(),
+            version: head.version.into(),
             time_text: time_text.into(),
-            time: time(time_text),
-            host: text(4).into(),
-            body: bytes(5),
+            time,
+            host: head.host.into(),
+            body: head.body,
             has_body: true,
         }
+    }
+}
+
+/// Makes the events of one burst of messages of one peer. Many have the same fields before their text; these are read once.
+pub(super) struct Burst<'a> {
+    format: &'a Format,
+    now: Timestamp,
+    /// Set in each event, behind the other headers.
+    header: Option<(&'a str, String)>,
+    last: Option<Last>,
+}
+
+struct Last {
+    /// All up to the text.
+    head: Bytes,
+    headers: Headers,
+}
+
+impl<'a> Burst<'a> {
+    pub(super) fn new(
+        format: &'a Format,
+        now: Timestamp,
+        header: Option<(&'a str, String)>,
+    ) -> Self {
+        Self { format, now, header, last: None }
+    }
+
+    pub(super) fn event(&mut self, message: &Message) -> Event {
+        if let Some(event) = self.as_the_last(message) {
+            return event;
+        }
+        let mut event = self.format.event(message, self.now);
+        if let Some((key, value)) = &self.header {
+            event.headers.insert(key, value);
+        }
+        // A message whose body is all of it has no head.
+        let head_len = message.text.len().saturating_sub(event.body.len());
+        let has_head = self.format.is_plain() && !message.incomplete && head_len > 0;
+        self.last = has_head
+            .then(|| Last { head: message.text.slice(..head_len), headers: event.headers.clone() });
+        event
+    }
+
+    /// The event of a message that has the same head as the one before: fields are read from the left, so they are the same, too.
+    fn as_the_last(&self, message: &Message) -> Option<Event> {
+        let Last { head, headers } = self.last.as_ref()?;
+        let body = message.text.strip_prefix(&head[..])?;
+        // These are not the head's, and decide whether there is one.
+        let is_text = !body.is_empty() && memchr2(b'\n', b'\r', body).is_none();
+        (is_text && !message.incomplete)
+            .then(|| Event::new(headers.clone(), message.text.slice(head.len()..)))
     }
 }
 

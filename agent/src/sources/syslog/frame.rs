@@ -3,11 +3,15 @@
 //! Messages end with `\n`; there is no octet counting. What differs from Flume: a `\r` before the end is not part of the message, and what
 //! is there when a connection ends is a message, too (Flume drops it).
 
+use bytes::Bytes;
+use memchr::memchr;
+use std::ops::Range;
+
 /// A message, and whether its start was a priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
-    /// All of it, without its end.
-    pub(super) text: Vec<u8>,
+    /// All of it, without its end: a slice of what was read, unless it came in pieces.
+    pub(super) text: Bytes,
     /// `None`: it does not start with `<`, one to three digits, `>`.
     pub(super) priority: Option<u16>,
     /// It was longer than allowed, or its end did not come.
@@ -19,7 +23,8 @@ pub(super) struct Message {
 pub(super) struct Framer {
     bytes_max: usize,
     state: State,
-    text: Vec<u8>,
+    /// What earlier pieces brought of the message that is not complete.
+    carried: Vec<u8>,
     priority: u16,
     digits: u8,
     bad: bool,
@@ -40,31 +45,49 @@ impl Framer {
         Self {
             bytes_max: bytes_max.max(BYTES_MIN),
             state: State::Start,
-            text: Vec::new(),
+            carried: Vec::new(),
             priority: 0,
             digits: 0,
             bad: false,
         }
     }
 
-    /// Takes bytes in, and gives each message that they complete to `out`.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut out: impl FnMut(Message)) {
-        while let Some((byte, rest)) = bytes.split_first() {
-            if self.state == State::Data {
-                let (taken, message) = self.data(bytes);
-                bytes = bytes.get(taken..).unwrap_or_default();
-                message.into_iter().for_each(&mut out);
+    /// Takes a piece in, and gives each message that it completes to `out`.
+    pub(super) fn feed(&mut self, piece: &Bytes, mut out: impl FnMut(Message)) {
+        // Where the message that is being read begins in this piece.
+        let mut from = 0;
+        let mut at = 0;
+        while let Some(byte) = piece.get(at) {
+            if self.state != State::Data {
+                at += 1;
+                if self.state == State::Start && *byte == b'\n' {
+                    from = at;
+                } else {
+                    self.step(*byte);
+                }
                 continue;
             }
-            bytes = rest;
-            self.step(*byte);
+            let room = self.bytes_max.saturating_sub(self.carried.len() + at - from);
+            let rest = piece.get(at..).unwrap_or_default();
+            let rest = rest.get(..room).unwrap_or(rest);
+            if let Some(end) = memchr(b'\n', rest) {
+                out(self.message(piece, from..at + end, false));
+                at += end + 1;
+                from = at;
+            } else {
+                at += rest.len();
+                if rest.len() == room {
+                    out(self.message(piece, from..at, true));
+                    from = at;
+                }
+            }
         }
+        self.carried.extend_from_slice(piece.get(from..).unwrap_or_default());
     }
 
     /// One byte before the data.
     fn step(&mut self, byte: u8) {
         match (self.state, byte) {
-            (State::Start, b'\n') => return,
             (State::Start, b'<') => self.state = State::Priority,
             (State::Priority, b'>') => {
                 self.bad = self.digits == 0;
@@ -79,31 +102,24 @@ impl Framer {
                 self.state = State::Data;
             }
         }
-        self.text.push(byte);
-    }
-
-    /// Data up to the end of the message, of its room, or of the bytes; how many were taken.
-    fn data(&mut self, bytes: &[u8]) -> (usize, Option<Message>) {
-        let room = self.bytes_max.saturating_sub(self.text.len());
-        let end = bytes.iter().take(room).position(|byte| *byte == b'\n');
-        let taken = end.unwrap_or(room.min(bytes.len()));
-        self.text.extend_from_slice(bytes.get(..taken).unwrap_or_default());
-        match end {
-            Some(_) => (taken + 1, Some(self.message(false))),
-            None if self.text.len() >= self.bytes_max => (taken, Some(self.message(true))),
-            None => (taken, None),
-        }
     }
 
     /// What is left when no more bytes come. A datagram needs no end; a stream that is cut leaves an incomplete message.
     pub(super) fn finish(&mut self, incomplete: bool) -> Option<Message> {
-        (!self.text.is_empty()).then(|| self.message(incomplete))
+        (!self.carried.is_empty()).then(|| self.message(&Bytes::new(), 0..0, incomplete))
     }
 
-    fn message(&mut self, incomplete: bool) -> Message {
-        let mut text = std::mem::take(&mut self.text);
+    /// The message that ends with this part of a piece.
+    fn message(&mut self, piece: &Bytes, part: Range<usize>, incomplete: bool) -> Message {
+        let mut text = if self.carried.is_empty() {
+            piece.slice(part)
+        } else {
+            let mut text = std::mem::take(&mut self.carried);
+            text.extend_from_slice(piece.get(part).unwrap_or_default());
+            text.into()
+        };
         if !incomplete && text.last() == Some(&b'\r') {
-            text.pop();
+            text.truncate(text.len() - 1);
         }
         let priority = (!self.bad && self.digits > 0).then_some(self.priority);
         (self.state, self.priority, self.digits, self.bad) = (State::Start, 0, 0, false);
@@ -119,7 +135,7 @@ mod tests {
     fn frames(bytes_max: usize, chunks: &[&[u8]]) -> Vec<Message> {
         let (mut framer, mut out) = (Framer::new(bytes_max), Vec::new());
         for chunk in chunks {
-            framer.feed(chunk, |message| out.push(message));
+            framer.feed(&Bytes::copy_from_slice(chunk), |message| out.push(message));
         }
         out.extend(framer.finish(true));
         out
@@ -127,7 +143,7 @@ mod tests {
 
     fn seen(text: &str) -> Vec<(String, Option<u16>, bool)> {
         let message = |message: Message| {
-            (String::from_utf8(message.text).unwrap(), message.priority, message.incomplete)
+            (String::from_utf8(message.text.into()).unwrap(), message.priority, message.incomplete)
         };
         frames(2500, &[text.as_bytes()]).into_iter().map(message).collect()
     }

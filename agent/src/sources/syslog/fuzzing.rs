@@ -1,9 +1,10 @@
 //! A door for the fuzz targets in `fuzz/`.
 
 use super::{
-    format::{Format, KeepFields},
+    format::{Burst, Format, KeepFields},
     frame::{Framer, Message},
 };
+use bytes::Bytes;
 use jiff::Timestamp;
 
 /// Bytes of a stream to messages to events. The first byte says where the stream is cut in pieces, the second how long a message may be.
@@ -15,8 +16,10 @@ pub fn syslog(bytes: &[u8]) {
     let now = Timestamp::UNIX_EPOCH;
     for keep in ["none", "all", "priority version timestamp hostname"] {
         let format = Format::new(KeepFields::parse(keep), None);
+        let mut burst = Burst::new(&format, now, None);
         for message in &whole {
             let event = format.event(message, now);
+            assert_eq!(burst.event(message), event, "what came before changes nothing");
             assert!(event.headers.get("Facility").is_some());
             if keep == "all" {
                 assert_eq!(event.body, message.text);
@@ -28,7 +31,7 @@ pub fn syslog(bytes: &[u8]) {
 fn messages(stream: &[u8], piece: usize, bytes_max: usize) -> Vec<Message> {
     let (mut framer, mut out) = (Framer::new(bytes_max), Vec::new());
     for piece in stream.chunks(piece) {
-        framer.feed(piece, |message| out.push(message));
+        framer.feed(&Bytes::copy_from_slice(piece), |message| out.push(message));
     }
     out.extend(framer.finish(true));
     out

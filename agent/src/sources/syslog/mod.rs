@@ -4,6 +4,7 @@ mod format;
 mod frame;
 #[cfg(feature = "fuzzing")]
 pub(super) mod fuzzing;
+mod head;
 mod own;
 mod tcp;
 mod time;
@@ -14,7 +15,7 @@ use crate::{
     dns::Names,
 };
 use fchannel::Event;
-use format::{Format, KeepFields};
+use format::{Burst, Format, KeepFields};
 use own::Own;
 use std::{
     collections::HashMap,
@@ -80,12 +81,11 @@ impl Maker {
         })
     }
 
-    fn event(&self, message: &frame::Message, peer: SocketAddr) -> Event {
-        let mut event = self.format.event(message, jiff::Timestamp::now());
-        if let Some(header) = &self.ip_header {
-            event.headers.insert(header, &peer.ip().to_canonical().to_string());
-        }
-        event
+    /// For the messages that came together from one peer.
+    fn burst(&self, peer: SocketAddr) -> Burst<'_> {
+        let address = || peer.ip().to_canonical().to_string();
+        let header = self.ip_header.as_deref().map(|header| (header, address()));
+        Burst::new(&self.format, jiff::Timestamp::now(), header)
     }
 
     /// Sets the header for the names of the peers, if the conf wants one: of each event its peer.

@@ -1,7 +1,8 @@
 //! Flume's `syslogtcp`: messages over TCP.
 //!
 //! All messages that have arrived together go into one transaction. While a channel is full nothing more is read, so that the sender waits
-//! (Flume drops the events).
+//! (Flume drops the events). A connection that is silent holds no buffer, and the more of them have something in hand, the less each reads
+//! at once: memory stays small with thousands of them.
 
 use super::{
     CLIENT_HOST, CLIENT_IP, HOST, KEEP_FIELDS, Maker, PORT,
@@ -16,7 +17,16 @@ use crate::{
     },
     sources::listen::{self, unless_stopped},
 };
-use std::net::SocketAddr;
+use bytes::{BufMut, Bytes, BytesMut};
+use fchannel::Event;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 pub(crate) static ENTRY: Entry = Entry {
@@ -52,7 +62,11 @@ pub(crate) static ENTRY: Entry = Entry {
     build: Build::Source(Placement::Shared, build),
 };
 
-const READ_BYTES: usize = 16 << 10;
+/// What one read may bring: a connection alone is not slowed down by its waits for the disk, and many leave each other room.
+const READ_BYTES_MIN: usize = 4 << 10;
+const READ_BYTES_MAX: usize = 64 << 10;
+/// What all connections together shall have in hand, read and not yet committed.
+const IN_HAND_BYTES: usize = 2 << 20;
 
 struct Tcp {
     host: String,
@@ -89,49 +103,96 @@ fn build(settings: &Settings, _: &Parts) -> Result<Box<dyn Source>, ComponentErr
 impl Source for Tcp {
     fn run(self: Box<Self>, cx: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
         Box::pin(async move {
+            let busy = Arc::new(AtomicUsize::new(0));
             let connection = |stream, peer| {
-                let framer = Framer::new(self.event_bytes_max);
-                Box::pin(serve(cx.clone(), stream, peer, framer, self.maker.clone()))
-                    as BoxFuture<'static, ()>
+                let connection = Connection {
+                    cx: cx.clone(),
+                    stream,
+                    peer,
+                    framer: Framer::new(self.event_bytes_max),
+                    maker: self.maker.clone(),
+                    busy: Arc::clone(&busy),
+                };
+                Box::pin(connection.serve()) as BoxFuture<'static, ()>
             };
             listen::serve(&cx, (&self.host, self.port), self.connections_max, connection).await
         })
     }
 }
 
-async fn serve(
+struct Connection {
     cx: SourceContext,
-    mut stream: TcpStream,
+    stream: TcpStream,
     peer: SocketAddr,
-    mut framer: Framer,
+    framer: Framer,
     maker: Maker,
-) {
-    let mut bytes = vec![0; READ_BYTES];
-    while !cx.stop.is_stopped() {
-        let len = match unless_stopped(&cx.stop, stream.read(&mut bytes)).await {
-            Ok(len) => len,
+    /// Connections that have something in hand.
+    busy: Arc<AtomicUsize>,
+}
+
+/// While it lives, one connection is busy.
+struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    /// And how many bytes it may read.
+    fn begin(busy: &Arc<AtomicUsize>) -> (Self, usize) {
+        let count = busy.fetch_add(1, Ordering::Relaxed) + 1;
+        (Self(Arc::clone(busy)), (IN_HAND_BYTES / count).clamp(READ_BYTES_MIN, READ_BYTES_MAX))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    async fn serve(mut self) {
+        while !self.cx.stop.is_stopped() {
+            let readable = unless_stopped(&self.cx.stop, self.stream.readable()).await;
+            if !self.put_what_came(readable).await {
+                return;
+            }
+        }
+    }
+
+    /// One read, one transaction; false if it was the last.
+    async fn put_what_came(&mut self, readable: io::Result<()>) -> bool {
+        let (_busy, bytes_max) = Busy::begin(&self.busy);
+        let mut buffer = BytesMut::with_capacity(bytes_max).limit(bytes_max);
+        let read = match readable {
+            Ok(()) => unless_stopped(&self.cx.stop, self.stream.read_buf(&mut buffer)).await,
+            Err(error) => Err(error),
+        };
+        let is_last = match read {
+            Ok(len) => len == 0,
             Err(error) => {
-                tracing::debug!(source = %cx.name, %peer, %error, "connection ended");
-                0
+                tracing::debug!(source = %self.cx.name, peer = %self.peer, %error, "connection ended");
+                true
             }
         };
+        let mut events = self.events(&buffer.into_inner().freeze(), is_last);
+        let peer = self.peer.ip();
+        self.maker.name(events.iter_mut().map(|event| (event, peer)), &self.cx.stop).await;
+        if !events.is_empty() {
+            let mut batch = PutBatch::of(events);
+            if self.cx.pipeline.put(&mut batch, Retry::UntilStopped).await.is_err() {
+                return false;
+            }
+        }
+        !is_last
+    }
+
+    fn events(&mut self, piece: &Bytes, is_last: bool) -> Vec<Event> {
+        let mut burst = self.maker.burst(self.peer);
         let mut events = Vec::new();
-        framer.feed(bytes.get(..len).unwrap_or_default(), |message| {
-            events.push(maker.event(&message, peer))
-        });
-        if len == 0 {
+        self.framer.feed(piece, |message| events.push(burst.event(&message)));
+        if is_last {
             // What was sent without an end before the connection was cut.
-            events.extend(framer.finish(true).map(|message| maker.event(&message, peer)));
+            events.extend(self.framer.finish(true).map(|message| burst.event(&message)));
         }
-        maker.name(events.iter_mut().map(|event| (event, peer.ip())), &cx.stop).await;
-        if !events.is_empty()
-            && cx.pipeline.put(&mut PutBatch::of(events), Retry::UntilStopped).await.is_err()
-        {
-            return;
-        }
-        if len == 0 {
-            return;
-        }
+        events
     }
 }
 
@@ -207,6 +268,47 @@ mod tests {
         send(&source, &"<10>x\n".repeat(1000)).await;
         source.out.wait_for(1000).await;
         assert!(source.stop().await.batch_sizes().len() < 100);
+    }
+
+    #[tokio::test]
+    async fn many_connections_at_once_keep_their_own_order() {
+        let source = start(&[]).await;
+        let senders = (0..50).map(|connection| {
+            let text: String = (0..200).map(|line| format!("<10>{connection} {line}\n")).collect();
+            let address = source.address;
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                // Pieces that end in the middle of a message.
+                for piece in text.as_bytes().chunks(1000) {
+                    stream.write_all(piece).await.unwrap();
+                }
+            })
+        });
+        for sender in senders.collect::<Vec<_>>() {
+            sender.await.unwrap();
+        }
+        let mut lines = vec![0; 50];
+        for body in source.out.wait_for(50 * 200).await {
+            let (connection, line) = body.strip_prefix("<10>").unwrap().split_once(' ').unwrap();
+            let next = &mut lines[connection.parse::<usize>().unwrap()];
+            assert_eq!(line.parse(), Ok(*next), "connection {connection}");
+            *next += 1;
+        }
+        assert_eq!(lines, [200; 50]);
+        source.stop().await;
+    }
+
+    #[test]
+    fn the_more_connections_are_busy_the_less_each_reads() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let (first, alone) = Busy::begin(&count);
+        let others: Vec<_> = (0..99).map(|_| Busy::begin(&count)).collect();
+        assert_eq!((alone, others[98].1), (READ_BYTES_MAX, IN_HAND_BYTES / 100));
+        count.store(1 << 20, Ordering::Relaxed);
+        assert_eq!(Busy::begin(&count).1, READ_BYTES_MIN);
+        count.store(100, Ordering::Relaxed);
+        drop((first, others));
+        assert_eq!(Busy::begin(&count).1, READ_BYTES_MAX);
     }
 
     #[test]

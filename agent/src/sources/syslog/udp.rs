@@ -14,6 +14,7 @@ use crate::component::{
     BoxFuture, Build, ComponentError, Entry, Parts, Placement, PutBatch, Retry, Settings, Source,
     SourceContext,
 };
+use bytes::Bytes;
 use fchannel::Event;
 use std::{net::IpAddr, sync::Arc};
 use tokio::{
@@ -138,9 +139,12 @@ impl Receiver {
 
     fn events(&self, datagram: &[u8], peer: std::net::SocketAddr) -> Vec<Event> {
         let mut framer = Framer::new(DATAGRAM_BYTES_MAX);
+        let mut burst = self.maker.burst(peer);
         let mut events = Vec::new();
-        framer.feed(datagram, |message| events.push(self.maker.event(&message, peer)));
-        events.extend(framer.finish(false).map(|message| self.maker.event(&message, peer)));
+        framer.feed(&Bytes::copy_from_slice(datagram), |message| {
+            events.push(burst.event(&message));
+        });
+        events.extend(framer.finish(false).map(|message| burst.event(&message)));
         events
     }
 

@@ -5,8 +5,13 @@ use proptest::prelude::*;
 
 fn events(keep: &str, text: &[u8], now: Timestamp) -> Vec<Event> {
     let format = Format::in_utc(KeepFields::parse(keep), None);
+    let mut burst = Burst::new(&format, now, None);
     let mut out = Vec::new();
-    Framer::new(2500).feed(text, |message| out.push(format.event(&message, now)));
+    Framer::new(2500).feed(&Bytes::copy_from_slice(text), |message| {
+        let event = burst.event(&message);
+        assert_eq!(event, format.event(&message, now), "what came before changes nothing");
+        out.push(event);
+    });
     out
 }
 
@@ -118,6 +123,8 @@ fn test_syslog_utils_keep_fields() {
         assert_eq!(body(&event(keep, &text)), expected, "{keep}");
     }
     assert_eq!(body(&event("hostname timestamp", "<10>1 - - x\n")), "- - x", "Flume writes null");
+    let body_and_blank = event("priority version timestamp hostname", "<10>1- - x\n");
+    assert_eq!(body(&body_and_blank), "<10>1 - - x", "longer than the message");
 }
 
 #[test]
@@ -159,7 +166,29 @@ fn bytes_that_are_no_text_stay_as_they_are() {
     assert_eq!(&event.body[..], b"caf\xE9");
 }
 
+#[test]
+fn a_burst_reads_a_head_once_and_every_text() {
+    let texts = ["a", "b\rc", "", "d", "- e"];
+    let burst: String =
+        texts.iter().map(|text| format!("<10>1 2012-04-13T11:11:11Z h {text}\n")).collect();
+    let events = events("none", format!("{burst}<11>1 - h f\n").as_bytes(), Timestamp::now());
+    let bodies: Vec<_> = events.iter().map(body).collect();
+    let whole = "<10>1 2012-04-13T11:11:11Z h ";
+    assert_eq!(bodies, ["a", &format!("{whole}b\rc"), whole, "d", "- e", "f"]);
+    assert_eq!(header(&events[3], "host"), Some("h"));
+    assert_eq!(header(&events[5], "priority"), Some("11"));
+}
+
 proptest! {
+    #[test]
+    fn a_burst_makes_the_events_that_its_messages_make_alone(
+        lines in prop::collection::vec("<[12]{1,3}>(1 )?(2012-04-13T11:11:1[12]Z|Apr 13 11:11:11|-) [ab-] ?[ab\r-]{0,3}", 1..6),
+    ) {
+        // The helper compares.
+        let events = events("none", format!("{}\n", lines.join("\n")).as_bytes(), Timestamp::UNIX_EPOCH);
+        prop_assert_eq!(events.len(), lines.len());
+    }
+
     #[test]
     fn no_message_makes_it_panic(
         stamp in "[0-9T:.+Z-]{0,30}|[A-Z][a-z]{2} [ 0-9]{1,3} [0-9:]{5,9}",

@@ -18,7 +18,7 @@ fn event(keys: &[(&str, &str)], message: &[u8]) -> Event {
     let format = Format::in_utc(keep, Own::of(&settings));
     let mut out = Vec::new();
     let line = [message, b"\n"].concat();
-    Framer::new(2500).feed(&line, |message| {
+    Framer::new(2500).feed(&line.into(), |message| {
         out.push(format.event(&message, NOW.parse().unwrap()));
     });
     out.remove(0)
