@@ -62,14 +62,16 @@ impl File for MemoryFile {
         let mut bytes = locked(&self.0);
         let mut at = index(offset)?;
         for buf in bufs {
-            let end = at + buf.len();
-            if bytes.len() < end {
-                bytes.resize(end, 0);
+            if bytes.len() < at {
+                bytes.resize(at, 0);
             }
-            if let Some(place) = bytes.get_mut(at..end) {
-                place.copy_from_slice(buf);
+            // What is appended is copied once, and not zeroed first.
+            let (over, behind) = buf.split_at(buf.len().min(bytes.len() - at));
+            if let Some(place) = bytes.get_mut(at..at + over.len()) {
+                place.copy_from_slice(over);
             }
-            at = end;
+            bytes.extend_from_slice(behind);
+            at += buf.len();
         }
         Ok(())
     }
@@ -125,9 +127,9 @@ impl Vfs for MemoryVfs {
         Ok(Arc::new(MemoryFile(self.put(path, head.to_vec()))))
     }
 
-    fn reserve(&self, path: &Path, _: u64) -> io::Result<()> {
+    fn reserve(&self, path: &Path, _: u64, _: &mut dyn FnMut(u64) -> bool) -> io::Result<bool> {
         self.put(path, Vec::new());
-        Ok(())
+        Ok(true)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

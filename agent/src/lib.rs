@@ -4,6 +4,7 @@
 #[cfg(test)]
 extern crate self as fchannel_agent;
 
+pub mod bench;
 pub mod channels;
 pub mod cli;
 pub mod component;

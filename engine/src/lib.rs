@@ -3,11 +3,11 @@
 //! **What a commit acknowledged is on disk, whatever crashes.** Events come out in the order in which they were committed, at least
 //! once. Neither memory nor restart time grows with what waits.
 //!
-//! | crash | [`Durability::EachCommit`] (default) | [`Durability::Interval`] |
-//! |---|---|---|
-//! | the process is killed | nothing is lost | nothing is lost |
-//! | the machine crashes, the power goes | nothing is lost | the commits since the last sync, as a suffix |
-//! | a take was not committed | its events come again, in order | the same |
+//! | crash | [`Durability::EachCommit`] (default) | with [`TakeSync::WithNextPut`] | [`Durability::Interval`] |
+//! |---|---|---|---|
+//! | the process is killed | nothing is lost | nothing is lost | nothing is lost |
+//! | the machine crashes, the power goes | nothing is lost | the same; the last takes come again | the last commits are lost, a suffix |
+//! | a take was not committed | its events come again, in order | the same | the same |
 //!
 //! # A plain log
 //! ```
@@ -75,6 +75,6 @@ pub use log::{
     Committed, Consequence, ImageSource, Quarantined, RecoveryReport, Ticket, VERDICTS, Verdict,
     VerdictRow, Wal, WalRecord,
 };
-pub use options::{Durability, OnDamage, Options, WalOptions};
+pub use options::{Durability, OnDamage, Options, TakeSync, WalOptions};
 pub use queue::{Record, TakeLimit};
 pub use stats::LogStats;

@@ -18,6 +18,22 @@ pub enum Durability {
     },
 }
 
+/// When the commit of a take counts as done, where that of a put is synced ([`Durability::EachCommit`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TakeSync {
+    /// As a put: what was taken is not delivered again, whatever happens.
+    #[default]
+    EachCommit,
+    /// After it is written; it becomes durable with the next put, or a little later. A kill takes nothing back. A power cut may, and then
+    /// what was taken since the last sync is delivered again, in order. Nothing is ever lost. For sinks that bear a double and drain a
+    /// backlog, or a disk whose syncs are dear.
+    WithNextPut {
+        /// Time until it is synced at the latest, in milliseconds. Minimum: 1.
+        at_most_ms: u64,
+    },
+}
+
 /// What becomes of bytes that were durable and are damaged.
 ///
 /// Where a directory is missing, or not this log's, the open is refused by either: a disk that is not mounted must never look like an
@@ -57,6 +73,9 @@ pub struct Options {
     pub keep_alive_ms: u64,
     /// When a commit counts as done. Default: after its sync.
     pub durability: Durability,
+    /// When the commit of a take counts as done. Default: after its sync. Has no meaning under [`Durability::Interval`], where every
+    /// commit is done when it is written.
+    pub take_sync: TakeSync,
     /// Where a segment ends, in bytes. Default: 256 MiB. Minimum: 64 KiB. A larger frame gets a segment as large as it needs. Space is
     /// given back by whole segments, so one old event keeps as much.
     pub segment_bytes_max: u64,
@@ -88,6 +107,7 @@ impl Default for Options {
             transaction_bytes_max: 64 * MIB,
             keep_alive_ms: 3_000,
             durability: Durability::EachCommit,
+            take_sync: TakeSync::EachCommit,
             segment_bytes_max: 256 * MIB,
             free_space_min_bytes: 500 * MIB,
             checkpoint_interval_ms: 30_000,
@@ -123,6 +143,7 @@ impl Options {
     pub(crate) fn log_options(&self) -> LogOptions {
         LogOptions {
             durability: self.durability,
+            take_sync: self.take_sync,
             segment_bytes_max: self.segment_bytes_max,
             free_space_min_bytes: self.free_space_min_bytes,
             tail_cache_bytes: self.tail_cache_bytes,
@@ -136,6 +157,7 @@ impl Options {
 #[derive(Clone, Debug)]
 pub(crate) struct LogOptions {
     pub(crate) durability: Durability,
+    pub(crate) take_sync: TakeSync,
     pub(crate) segment_bytes_max: u64,
     pub(crate) free_space_min_bytes: u64,
     pub(crate) tail_cache_bytes: u64,
@@ -155,11 +177,21 @@ pub(crate) enum Purpose {
 impl LogOptions {
     pub(crate) fn validate(&self) -> Result<()> {
         at_least("segment_bytes_max", self.segment_bytes_max, 64 * KIB)?;
-        match self.durability {
-            Durability::EachCommit => Ok(()),
-            Durability::Interval { sync_interval_ms } => {
-                at_least("sync_interval_ms", sync_interval_ms, 1)
-            }
+        if let Durability::Interval { sync_interval_ms } = self.durability {
+            at_least("sync_interval_ms", sync_interval_ms, 1)?;
+        }
+        if let TakeSync::WithNextPut { at_most_ms } = self.take_sync {
+            at_least("at_most_ms", at_most_ms, 1)?;
+        }
+        Ok(())
+    }
+
+    /// How long what is written and acknowledged may stay unsynced; `None` if there is no such thing.
+    pub(crate) fn unsynced_max_ms(&self) -> Option<u64> {
+        match (self.durability, self.take_sync) {
+            (Durability::Interval { sync_interval_ms }, _) => Some(sync_interval_ms),
+            (Durability::EachCommit, TakeSync::WithNextPut { at_most_ms }) => Some(at_most_ms),
+            (Durability::EachCommit, TakeSync::EachCommit) => None,
         }
     }
 }
@@ -205,6 +237,7 @@ impl WalOptions {
     pub(crate) fn log_options(&self) -> LogOptions {
         LogOptions {
             durability: self.durability,
+            take_sync: TakeSync::EachCommit,
             segment_bytes_max: self.segment_bytes_max,
             free_space_min_bytes: self.free_space_min_bytes,
             tail_cache_bytes: 0,

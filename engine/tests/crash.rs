@@ -19,7 +19,7 @@ mod common;
 use common::{now, poll, seeds};
 use fchannel::io::sim::{Fault, Rng, SimVfs};
 use fchannel::{
-    Channel, CommitError, Committed, Durability, ErrorKind, Options, PutError, TakeLimit,
+    Channel, CommitError, Committed, Durability, ErrorKind, Options, PutError, TakeLimit, TakeSync,
     TakeTransaction, Ticket,
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc, task::Poll};
@@ -163,9 +163,14 @@ impl Driver {
         };
         let data_dirs =
             if rng.chance(25) { vec!["/disk/a".into(), "/disk/b".into()] } else { Vec::new() };
+        let take_sync = match seed % 4 {
+            3 => TakeSync::WithNextPut { at_most_ms: 10 },
+            _ => TakeSync::EachCommit,
+        };
         let options = Options {
             data_dirs,
             durability,
+            take_sync,
             segment_bytes_max: 64 << 10,
             checkpoint_log_bytes: 64 << 10,
             checkpoint_interval_ms: 1_000,

@@ -144,7 +144,7 @@ fn a_full_channel_drains_and_takes_puts_again() {
         let channel = place.filled(&lines);
         place.tick(&channel);
         place.disk.leave_nothing();
-        let refused = (0..10_000).map(|_| channel.put(b"new")).find(Result::is_err).unwrap();
+        let refused = (0..60_000).map(|_| channel.put(b"new")).find(Result::is_err).unwrap();
         assert!(is_full(&refused), "{refused:?}");
         let mut taken = 0;
         let mut channel = Some(channel);
@@ -158,7 +158,7 @@ fn a_full_channel_drains_and_takes_puts_again() {
             taken += take.records().len();
             take.commit().unwrap();
             place.tick(&open);
-            if round % 40 == 39 {
+            if round % 80 == 79 {
                 drop(open);
                 place.world.kill();
                 channel = Some(place.open().unwrap());
@@ -173,6 +173,7 @@ fn a_full_channel_drains_and_takes_puts_again() {
         place.tick(&channel);
         channel.put(b"there is room again").unwrap();
         assert_eq!(channel.stats().events, 1);
+        channel.sync().unwrap();
         drop(channel);
         place.world.power_cut();
         assert_eq!(drain(&place.open().unwrap()), ["there is room again"]);
@@ -450,7 +451,10 @@ fn an_open_on_a_full_disk_takes_the_largest_spare() {
     drop(channel);
     place.world.kill();
     for (number, bytes) in [(101, SEGMENT), (102, SEGMENT / 2), (103, SEGMENT / 2)] {
-        place.disk.reserve(&Path::new(DIR).join(format!("spare-{number}")), bytes).unwrap();
+        place
+            .disk
+            .reserve(&Path::new(DIR).join(format!("spare-{number}")), bytes, &mut |_| true)
+            .unwrap();
     }
     place.disk.leave_nothing();
     let channel = place.open().unwrap();
@@ -491,7 +495,10 @@ fn an_open_that_finds_no_room_leaves_all_as_it_was() {
     drop(channel);
     place.world.kill();
     for number in 101..105 {
-        place.disk.reserve(&Path::new(DIR).join(format!("spare-{number}")), SEGMENT / 2).unwrap();
+        place
+            .disk
+            .reserve(&Path::new(DIR).join(format!("spare-{number}")), SEGMENT / 2, &mut |_| true)
+            .unwrap();
     }
     place.disk.leave_nothing();
     for _ in 0..2 {
@@ -603,7 +610,10 @@ fn takes_wait_for_room_at_the_end_of_a_reserve_shorter_than_a_segment() {
     place.options.transaction_events_max = u32::try_from(EVENTS).unwrap();
     for number in 1..=2 {
         place.world.create_dir(Path::new(DIR)).unwrap();
-        place.disk.reserve(&Path::new(DIR).join(format!("spare-{number}")), SEGMENT / 2).unwrap();
+        place
+            .disk
+            .reserve(&Path::new(DIR).join(format!("spare-{number}")), SEGMENT / 2, &mut |_| true)
+            .unwrap();
     }
     let channel = place.open().unwrap();
     let taken = taken_until_refused(&place, &channel, 2);
@@ -867,14 +877,14 @@ fn spares_that_somebody_deleted_stop_nothing() {
     drop(channel);
     place.world.kill();
     // One too many, one to be used next, and one in whose place a spent segment comes.
-    for (number, bytes) in [(91, 100), (92, 200), (93, 300), (94, SEGMENT), (95, SEGMENT)] {
-        place.disk.reserve(&path(number), bytes).unwrap();
+    for (number, bytes) in [(91, 100), (92, 200), (93, 300), (94, SEGMENT + 1), (95, SEGMENT + 2)] {
+        place.disk.reserve(&path(number), bytes, &mut |_| true).unwrap();
     }
     let channel = place.open().unwrap();
-    assert!(!spares(&place).contains(&"spare-91".to_owned()), "the open used the smallest");
-    place.world.delete(&path(92));
+    assert!(!spares(&place).contains(&"spare-95".to_owned()), "the open used the largest");
+    place.world.delete(&path(94));
     channel.tick().unwrap();
-    place.world.delete(&path(93));
+    place.world.delete(&path(91));
     assert_eq!(drain(&channel).len(), 9);
     for event in ["one", "two"] {
         channel.put(event.as_bytes()).unwrap();

@@ -101,9 +101,14 @@ impl Vfs for Surroundings {
         self.inner.create(path, head, donor)
     }
 
-    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
+    fn reserve(
+        &self,
+        path: &Path,
+        size_bytes: u64,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
         self.descriptor()?;
-        self.inner.reserve(path, size_bytes)
+        self.inner.reserve(path, size_bytes, pace)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

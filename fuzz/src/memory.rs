@@ -143,9 +143,9 @@ impl Vfs for MemoryVfs {
         Ok(self.put(path, bytes))
     }
 
-    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
+    fn reserve(&self, path: &Path, size_bytes: u64, _pace: &mut dyn FnMut(u64) -> bool) -> io::Result<bool> {
         self.put(path, vec![0; size_bytes as usize]);
-        Ok(())
+        Ok(true)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

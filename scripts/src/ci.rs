@@ -3,7 +3,7 @@
 //! Every step runs, whatever became of those before it. What is left out is said, with the reason.
 
 use crate::{
-    fuzz, loom, restart,
+    bench, fuzz, instructions, loom, restart, rivals,
     shell::{Answer, Arguments, cargo, exists, must, output_of, root},
     sim, tidy, torn, torture, weblog,
 };
@@ -22,8 +22,11 @@ enum Ended {
 
 type Step = (&'static str, fn() -> Answer<Ended>);
 
-const STEPS: [Step; 18] = [
-    ("fmt", || done(must(&mut cargo(&["fmt", "--all", "--check"])))),
+const STEPS: [Step; 19] = [
+    ("fmt", || {
+        must(&mut cargo(&["fmt", "--all", "--check"]))?;
+        done(rivals::is_formatted())
+    }),
     ("clippy", || {
         done(must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))
     }),
@@ -37,7 +40,8 @@ const STEPS: [Step; 18] = [
     ("fuzz", fuzz_smoke),
     ("loom", || done(loom::run(&words(&[])))),
     ("loom-plants", || done(loom::run(&words(&["--plants"])))),
-    ("bench", bench),
+    ("bench", benches),
+    ("instructions", || done(instructions::run(&words(&[])))),
     ("torn", || done(torn::run(&words(&["--quick"])))),
     ("sim", || done(sim::quick())),
     ("kill9", || done(torture::run("kill9", &words(&["--rounds", "20"])))),
@@ -162,16 +166,8 @@ fn fuzz_smoke() -> Answer<Ended> {
 }
 
 /// That the benchmarks run. Their figures are for people: a shared machine is no judge.
-fn bench() -> Answer<Ended> {
-    must(&mut cargo(&[
-        "bench",
-        "--package",
-        "fchannel-benches",
-        "--bench",
-        "commit",
-        "--",
-        "--quick",
-    ]))?;
+fn benches() -> Answer<Ended> {
+    bench::run(&words(&["--quick", "--dir", &std::env::temp_dir().to_string_lossy()]))?;
     done(must(&mut cargo(&[
         "bench",
         "--package",

@@ -4,9 +4,11 @@ mod bench;
 mod chance;
 mod ci;
 mod fuzz;
+mod instructions;
 mod latency;
 mod loom;
 mod restart;
+mod rivals;
 mod shell;
 mod shippers;
 mod sim;
@@ -38,12 +40,22 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "bench",
-        does: "commits beside the raw floor of the disk, about 60 s; --quick: 15 s",
+        does: "`fchannel bench`: a channel beside the disk itself, under a minute; --dir D, --only CELL; --quick: to see that it runs",
         run: bench::run,
     },
     Task {
+        name: "rivals",
+        does: "us, rivals and the raw floor in one run, minutes; --help; --strace: do they sync; --check",
+        run: rivals::run,
+    },
+    Task {
+        name: "instructions",
+        does: "instructions and allocations of each path beside those that are kept; --bless keeps these",
+        run: instructions::run,
+    },
+    Task {
         name: "restart",
-        does: "open time and memory with --events N waiting after a kill -9",
+        does: "open time and memory with --events N of --event-bytes B waiting after a kill -9",
         run: restart::run,
     },
     Task {
@@ -101,7 +113,7 @@ const TASKS: &[Task] = &[
 fn usage() -> String {
     let mut text = String::from("usage: cargo x TASK [OPTIONS]\n");
     for task in TASKS {
-        text += &format!("\n  {:<8} {}", task.name, task.does);
+        text += &format!("\n  {:<12} {}", task.name, task.does);
     }
     text
 }

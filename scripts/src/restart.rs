@@ -15,24 +15,31 @@ use std::{
 
 const OPEN_MS_MAX: u128 = 300;
 const RSS_KIB_MAX: u64 = 64 << 10;
-const EVENT_BYTES: usize = 500;
 const BATCH: u32 = 1000;
 
 pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
     let words: Vec<&str> = arguments.words().iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["--fill", dir, events] => fill(Path::new(dir), events.parse()?),
+        ["--fill", dir, events, bytes] => fill(Path::new(dir), events.parse()?, bytes.parse()?),
         ["--open", dir, events] => open(Path::new(dir), events.parse()?),
-        _ => drive(arguments.number("--events", 1_000_000)?),
+        _ => {
+            let dir = scratch("restart")?;
+            let events = arguments.number("--events", 1_000_000)?;
+            let answer = drive(&dir, events, arguments.number("--event-bytes", 500)?);
+            fs::remove_dir_all(&dir)?;
+            answer
+        }
     }
 }
 
-fn drive(events: u64) -> Answer<()> {
-    let dir = scratch("restart")?;
+fn drive(dir: &Path, events: u64, event_bytes: u64) -> Answer<()> {
     let channel = dir.join("channel");
     let this = |step: &str| {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["restart", step]).arg(&channel).arg(events.to_string());
+        if step == "--fill" {
+            command.arg(event_bytes.to_string());
+        }
         Answer::Ok(command)
     };
     let mut filler = this("--fill")?.stdout(Stdio::piped()).spawn()?;
@@ -43,10 +50,8 @@ fn drive(events: u64) -> Answer<()> {
     if said.trim() != "filled" {
         return Err(format!("the filling process ended early: {said:?}").into());
     }
-    println!("killed -9 with {events} events of {EVENT_BYTES} bytes waiting; a fresh process:");
-    let answer = must(&mut this("--open")?);
-    fs::remove_dir_all(&dir)?;
-    answer
+    println!("killed -9 with {events} events of {event_bytes} bytes waiting; a fresh process:");
+    must(&mut this("--open")?)
 }
 
 fn options(events: u64) -> Options {
@@ -59,9 +64,9 @@ fn options(events: u64) -> Options {
 }
 
 /// Fills the channel, says so, and waits for the kill.
-fn fill(dir: &Path, events: u64) -> Answer<()> {
+fn fill(dir: &Path, events: u64, event_bytes: usize) -> Answer<()> {
     let channel = Channel::open(dir, options(events))?;
-    let mut payload = vec![0; EVENT_BYTES];
+    let mut payload = vec![0; event_bytes];
     let mut put = channel.begin_put();
     for event in 1..=events {
         for (place, byte) in payload.iter_mut().zip(event.to_le_bytes().into_iter().cycle()) {

@@ -96,6 +96,22 @@ pub(crate) fn exists(program: &str) -> bool {
         .any(|dir| dir.join(program).is_file())
 }
 
+/// Installs `package` of Debian if its `program` is not here.
+pub(crate) fn install(program: &str, package: &str) -> Answer<()> {
+    if exists(program) {
+        return Ok(());
+    }
+    println!("installing {package} (apt-get)");
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+        must(&mut command)
+    };
+    // Package lists may be absent, or too old for the mirror: then once more with new ones.
+    let words = ["install", "-y", "-q", "--no-install-recommends", package];
+    apt(&words).or_else(|_| apt(&["update", "-q"]).and_then(|()| apt(&words)))
+}
+
 /// Files below `dir` whose names end with `suffix`, sorted, leaving out hidden directories and `target`.
 pub(crate) fn files_below(dir: &Path, suffix: &str) -> Answer<Vec<PathBuf>> {
     let mut found = Vec::new();

@@ -35,9 +35,9 @@ const FILE_NAMES_MAY_STAND_IN: [&str; 3] = [
     "engine/src/ids.rs",
     "engine/src/inspect/position.rs",
 ];
-/// System calls, and allocators that count for a test and for the fuzz targets.
-const UNSAFE_MAY_STAND_IN: [&str; 3] =
-    ["engine/src/io/sys/", "engine/tests/memory.rs", "fuzz/src/allocation.rs"];
+/// System calls, and allocators that count for a test, for the fuzz targets and for a benchmark.
+const UNSAFE_MAY_STAND_IN: [&str; 4] =
+    ["engine/src/io/sys/", "engine/tests/memory.rs", "fuzz/src/allocation.rs", "benches/paths.rs"];
 
 pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
     let root = root();

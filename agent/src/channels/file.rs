@@ -10,7 +10,7 @@ use crate::{
     text::paths::expand_home,
 };
 use bytes::Bytes;
-use fchannel::{Durability, ErrorKind, Event, OnDamage, Options, TakeTransaction};
+use fchannel::{Durability, ErrorKind, Event, OnDamage, Options, TakeSync, TakeTransaction};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -75,6 +75,19 @@ static KEYS: &[Key] = &[
     )
     .or("true"),
     Key::new("fsyncInterval", whole(1, I32_MAX), "Seconds between syncs when `fsyncPerTransaction` is false.").or("5"),
+    Key::new(
+        "takeSync",
+        KeyKind::Choice(&["eachCommit", "withNextPut"]),
+        "eachCommit: what a sink has taken is on disk when its commit answers. withNextPut: it is with the next put, or after \
+         `takeSyncAtMost`; a power cut may deliver it again. Nothing is lost by either. Not in Flume.",
+    )
+    .or("eachCommit"),
+    Key::new(
+        "takeSyncAtMost",
+        whole(1, I32_MAX),
+        "Milliseconds until takes are synced when `takeSync` is withNextPut. Not in Flume.",
+    )
+    .or("100"),
     Key::new(
         "onDamage",
         KeyKind::Choice(&["quarantine", "refuse"]),
@@ -183,6 +196,11 @@ fn options(settings: &Settings) -> Result<Options, ComponentError> {
         transaction_bytes_max: settings.whole("transactionBytesMax")?,
         keep_alive_ms: seconds("keep-alive")?,
         durability,
+        take_sync: if settings.required("takeSync")?.eq_ignore_ascii_case("withNextPut") {
+            with_next_put(settings.whole("takeSyncAtMost")?)
+        } else {
+            TakeSync::default()
+        },
         segment_bytes_max: settings.whole("maxFileSize")?.clamp(1 << 16, MAX_FILE_SIZE),
         free_space_min_bytes: settings
             .whole("minimumRequiredSpace")?
@@ -199,6 +217,10 @@ fn options(settings: &Settings) -> Result<Options, ComponentError> {
         tail_cache_bytes: TAIL_CACHE_BYTES,
         ..Options::default()
     })
+}
+
+fn with_next_put(at_most_ms: u64) -> TakeSync {
+    TakeSync::WithNextPut { at_most_ms }
 }
 
 fn interval(sync_interval_ms: u64) -> Durability {

@@ -3,6 +3,7 @@
 //! A verb is a struct of its arguments with a `run` that returns how it ended. To add one: a file, a line in `Verb`, a line in `run`.
 
 mod agent;
+mod bench;
 mod channel;
 mod check;
 mod components;
@@ -16,6 +17,7 @@ mod quarantine;
 mod repair;
 
 pub use agent::AgentArgs;
+pub use bench::BenchArgs;
 pub use check::CheckArgs;
 pub use components::ComponentsArgs;
 pub use demo::DemoArgs;
@@ -55,6 +57,8 @@ enum Verb {
     Explain(ExplainArgs),
     /// Run a pipeline under load, kill it half-way, and count what came out
     Demo(DemoArgs),
+    /// Measure a channel on a disk beside the disk itself; `bench disk DIR`: the disk alone
+    Bench(BenchArgs),
     /// Print what the exit codes mean
     ExitCodes,
 }
@@ -84,6 +88,7 @@ fn run(cli: &Cli, registry: &Registry) -> ExitCode {
         Verb::Quarantine(args) => quarantine::run(args, registry).into(),
         Verb::Explain(args) => explain::run(args).into(),
         Verb::Demo(args) => demo::run(args).into(),
+        Verb::Bench(args) => bench::run(args).into(),
         Verb::ExitCodes => output::finish(&exit::table(), Exit::Done).into(),
     }
 }

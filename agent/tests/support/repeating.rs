@@ -44,8 +44,13 @@ impl Vfs for Repeating {
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
         self.files.create(path, head, donor)
     }
-    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
-        self.files.reserve(path, size_bytes)
+    fn reserve(
+        &self,
+        path: &Path,
+        size_bytes: u64,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
+        self.files.reserve(path, size_bytes, pace)
     }
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
         self.files.retire(path, spare)

@@ -205,7 +205,7 @@ impl Channel {
     pub fn open_on(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Self> {
         let channel = Self::open_for(Arc::clone(&vfs), dir, options, Purpose::Use)?;
         let shared = channel.shared();
-        shared.log.start_committer()?;
+        shared.log.start_threads()?;
         let background = Arc::clone(shared);
         let body = Box::new(move || background::run(&background));
         *channel.0.background.lock() = vfs
@@ -473,6 +473,7 @@ impl Channel {
     pub fn tick(&self) -> Result<()> {
         let shared = self.shared();
         shared.log.make_reserves()?;
+        shared.log.prepare_if_wanted()?;
         if shared.log.sync_interval().is_some() {
             shared.log.sync()?;
         }
@@ -531,7 +532,7 @@ impl Drop for Handle {
         self.shared.owner.capacity.close();
         self.shared.log.begin_end();
         self.end_background();
-        self.shared.log.end_committer();
+        self.shared.log.end_threads();
         self.shared.owner.ready.tell_all();
     }
 }

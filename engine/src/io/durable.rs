@@ -11,6 +11,8 @@ use std::{
 };
 
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+/// A reserve goes to the disk in pieces of this size.
+const RESERVE_PIECE_BYTES: u64 = 1 << 20;
 
 /// What a disk does in one step.
 pub(super) trait Steps {
@@ -25,6 +27,9 @@ pub(super) trait Steps {
 
     /// Writes all of `bytes` at `offset`.
     fn fill(&self, file: &Self::Made, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Begins to write to the disk what was written at `offset`, and waits for nothing: no promise, only less to do for a later sync.
+    fn begin_write_out(&self, _file: &Self::Made, _offset: u64, _bytes: u64) {}
 
     /// Makes what was written durable, and the size.
     fn sync_made(&self, file: &Self::Made) -> io::Result<()>;
@@ -58,17 +63,34 @@ pub(super) fn create<S: Steps>(
 }
 
 /// See [`Vfs::reserve`](super::Vfs::reserve).
-pub(super) fn reserve<S: Steps>(disk: &S, path: &Path, size_bytes: u64) -> io::Result<()> {
+pub(super) fn reserve<S: Steps>(
+    disk: &S,
+    path: &Path,
+    size_bytes: u64,
+    pace: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<bool> {
+    let mut go_on = true;
     let zeros = |file: &S::Made| {
         let mut filled = 0;
         while filled < size_bytes {
             let piece = ZEROS.len().min(usize::try_from(size_bytes - filled).unwrap_or(usize::MAX));
             disk.fill(file, filled, ZEROS.get(..piece).unwrap_or(&ZEROS))?;
             filled += piece as u64;
+            // Bit by bit: a sync of all of it would hold up those of everybody else.
+            if filled % RESERVE_PIECE_BYTES == 0 && filled < size_bytes {
+                disk.begin_write_out(file, filled - RESERVE_PIECE_BYTES, RESERVE_PIECE_BYTES);
+                go_on = pace(filled);
+                if !go_on {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+            }
         }
         Ok(())
     };
-    make_and_name(disk, path, zeros).map(drop)
+    match make_and_name(disk, path, zeros) {
+        Err(_) if !go_on => Ok(false),
+        answer => answer.map(|_| true),
+    }
 }
 
 /// See [`Vfs::retire`](super::Vfs::retire).

@@ -64,6 +64,16 @@ pub trait File: Send + ::std::marker::Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// The write found room: its sync must not look like a write that found none, behind which a log may go on.
+fn not_for_want_of_room(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            io::Error::other(format!("its sync: {error}"))
+        }
+        _ => error,
+    }
+}
+
 /// What happened to a request for a directory lock.
 pub enum LockAttempt {
     /// Ours until the value is dropped.
@@ -143,11 +153,18 @@ pub trait Vfs: Send + ::std::marker::Sync {
     /// `StorageFull` leaves nothing behind. After another error `path` may exist or not.
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>>;
 
-    /// Makes `path` a file of `size_bytes` zeros whose blocks are allocated: a donor for times when the disk is full.
+    /// Makes `path` a file of `size_bytes` zeros, durable with its name on return: a donor whose blocks are written. `pace` is called with
+    /// the bytes that are written, after every MiB, and may wait, so that others get at the disk. If it says false the file is given
+    /// up, nothing is left behind, and the answer is false.
     ///
     /// # Errors
     /// `StorageFull` leaves nothing behind.
-    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()>;
+    fn reserve(
+        &self,
+        path: &Path,
+        size_bytes: u64,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool>;
 
     /// Renames `path` to `spare`, durable on return.
     ///

@@ -8,7 +8,7 @@
 use super::{
     File, Holder, LockAttempt, Medium, Sync, Vfs,
     durable::{self, Steps},
-    sys,
+    not_for_want_of_room, sys,
 };
 use rustix::{fs, io::Errno, rand};
 use std::{
@@ -72,16 +72,6 @@ fn write_over_in_place(file: &std::fs::File) {
     }
 }
 
-/// The write found room: its sync must not look like a write that found none, behind which a log may go on.
-fn not_for_want_of_room(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            io::Error::other(format!("its sync: {error}"))
-        }
-        _ => error,
-    }
-}
-
 fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -139,6 +129,10 @@ impl Steps for StdVfs {
 
     fn fill(&self, file: &Self::Made, offset: u64, bytes: &[u8]) -> io::Result<()> {
         file.write_all_at(bytes, offset)
+    }
+
+    fn begin_write_out(&self, file: &Self::Made, offset: u64, bytes: u64) {
+        sys::write_out::begin(file, offset, bytes);
     }
 
     fn sync_made(&self, file: &Self::Made) -> io::Result<()> {
@@ -240,8 +234,13 @@ impl Vfs for StdVfs {
         Ok(Arc::new(StdFile(durable::create(self, path, head, donor)?)))
     }
 
-    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
-        durable::reserve(self, path, size_bytes)
+    fn reserve(
+        &self,
+        path: &Path,
+        size_bytes: u64,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
+        durable::reserve(self, path, size_bytes, pace)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
@@ -335,7 +334,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let vfs = StdVfs::default();
         let spare = dir.path().join("spare-1");
-        vfs.reserve(&spare, 100_000).unwrap();
+        assert!(vfs.reserve(&spare, 100_000, &mut |_| true).unwrap());
         let file = vfs.create(&dir.path().join("seg-2"), b"new head", Some(&spare)).unwrap();
         assert_eq!(file.len().unwrap(), 100_000);
         assert_eq!(vfs.list(dir.path()).unwrap(), ["seg-2"]);

@@ -35,7 +35,8 @@ pub struct Committed {
     pub first: Option<EventSeq>,
     /// How many events were put.
     pub events: u32,
-    /// False under [`Durability::Interval`](crate::Durability::Interval): a power cut may still take it back.
+    /// False under [`Durability::Interval`](crate::Durability::Interval), and for takes under
+    /// [`TakeSync::WithNextPut`](crate::TakeSync::WithNextPut): a power cut may still take it back.
     pub durable: bool,
 }
 

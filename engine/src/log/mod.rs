@@ -7,6 +7,7 @@ mod around;
 mod dirs;
 mod group;
 pub(crate) mod names;
+mod prepare;
 mod quarantine;
 mod reader;
 mod recover;
@@ -40,12 +41,13 @@ use crate::{
     error::{CommitError, Error, ErrorKind, Result},
     format::{FrameHeader, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
-    options::{Durability, LogOptions, OnDamage},
+    options::{LogOptions, OnDamage},
     stats::{Counters, LogStats},
     sync::Mutex,
 };
 use bytes::Bytes;
 use group::Group;
+use prepare::Preparer;
 use segments::{directory_holding, directory_of};
 use spares::{Spares, len_of, remove_if_there, reserve_bytes};
 use std::{
@@ -130,7 +132,9 @@ pub(crate) struct Log {
     /// The reserve is used up, and the disk is full: takes were refused.
     takes_wait: AtomicBool,
     counters: Counters,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    preparer: Preparer,
+    /// The committer, and who prepares segments.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Log {
@@ -161,27 +165,35 @@ impl Log {
             on_reserve: AtomicBool::new(false),
             takes_wait: AtomicBool::new(false),
             counters: Counters::default(),
-            committer: Mutex::new(None),
+            preparer: Preparer::default(),
+            threads: Mutex::default(),
         }
     }
 
-    /// Starts the thread that leads for futures, where there are threads.
+    /// Starts the threads of the log, where there are threads: one leads for futures, one prepares segments.
     ///
     /// # Errors
     /// `Io` if none can be had.
-    pub(crate) fn start_committer(self: &Arc<Self>) -> Result<()> {
+    pub(crate) fn start_threads(self: &Arc<Self>) -> Result<()> {
         let log = Arc::clone(self);
-        let body = Box::new(move || {
+        let committer = self.start_thread("fchannel-commit", move || {
             log.group.committer(&log, log.sync_interval(), log.idle_time());
-        });
-        let handle = self.dirs.vfs.spawn("fchannel-commit", body).map_err(|error| {
-            Error::io("cannot start the committer thread", &self.dirs.home, error)
         })?;
-        if handle.is_some() {
+        if committer {
             self.group.set_has_committer();
         }
-        *self.committer.lock() = handle;
-        Ok(())
+        let log = Arc::clone(self);
+        self.start_thread("fchannel-ahead", move || log.prepare_segments()).map(drop)
+    }
+
+    /// False where there are no threads.
+    fn start_thread(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<bool> {
+        let handle = self.dirs.vfs.spawn(name, Box::new(body)).map_err(|error| {
+            Error::io(format!("cannot start the thread {name}"), &self.dirs.home, error)
+        })?;
+        let is_there = handle.is_some();
+        self.threads.lock().extend(handle);
+        Ok(is_there)
     }
 
     /// Queues a frame whose caller will block in [`wait`](Self::wait).
@@ -353,12 +365,7 @@ impl Log {
 
     /// How long unsynced commits may stay so; `None` if there are none by policy.
     pub(crate) fn sync_interval(&self) -> Option<Duration> {
-        match self.options.durability {
-            Durability::EachCommit => None,
-            Durability::Interval { sync_interval_ms } => {
-                Some(Duration::from_millis(sync_interval_ms))
-            }
-        }
+        self.options.unsynced_max_ms().map(Duration::from_millis)
     }
 
     /// The frame at `ptr`: from memory if it is recent, else from its segment.
@@ -519,21 +526,24 @@ impl Log {
     pub(crate) fn begin_end(&self) {
         self.group.stop(&closed());
         self.group.end_committer();
+        self.preparer.end();
     }
 
-    /// Ends the committer thread. Frames that wait are finished first, unless the log is poisoned.
-    pub(crate) fn end_committer(&self) {
+    /// Ends the threads of the log. Frames that wait are finished first, unless the log is poisoned.
+    pub(crate) fn end_threads(&self) {
         self.begin_end();
-        let handle = self.committer.lock().take();
-        // The last owner may go away in a callback of that very thread, which then ends by itself.
-        if let Some(handle) =
-            handle.filter(|handle| handle.thread().id() != std::thread::current().id())
-            && handle.join().is_err()
-        {
-            self.poison(&Error::new(
-                ErrorKind::Poisoned,
-                "the committer thread panicked: this is a bug",
-            ));
+        let handles = std::mem::take(&mut *self.threads.lock());
+        // The last owner may go away in a callback of such a thread, which then ends by itself.
+        let others = handles
+            .into_iter()
+            .filter(|handle| handle.thread().id() != std::thread::current().id());
+        for handle in others {
+            if handle.join().is_err() {
+                self.poison(&Error::new(
+                    ErrorKind::Poisoned,
+                    "a thread of the log panicked: this is a bug",
+                ));
+            }
         }
         // Where there was no such thread, or a frame came while it ended. Who leads now goes on by itself.
         while self.lead_once() {}

@@ -84,11 +84,11 @@ impl Log {
         if self.dirs.vfs.free_bytes(home).is_ok_and(|free| free < wanted) {
             return Ok(false);
         }
-        let made = self.dirs.vfs.reserve(&path, bytes);
+        let made = self.dirs.vfs.reserve(&path, bytes, &mut |_| true);
         match made.map_err(|error| Error::io("cannot make the reserve", &path, error)) {
-            Ok(()) => {
+            Ok(made) => {
                 self.spares.lock().keep(dir, path, bytes);
-                Ok(true)
+                Ok(made)
             }
             Err(error) if error.kind() == &ErrorKind::DiskFull => Ok(false),
             Err(error) => Err(error),

@@ -141,9 +141,13 @@ impl Spares {
         !self.on_full_disk(dir, Blocks::Reserve).is_empty()
     }
 
-    /// The smallest spare of `dir` beyond the reserves.
+    /// The largest spare of `dir`, if there are the reserves besides: the more blocks a segment is made of, the longer it need not grow.
     fn beyond_reserves(&self, dir: usize) -> Option<Spare> {
-        self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.first().cloned()
+        self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.last().cloned()
+    }
+
+    pub(crate) fn has_one_beyond_reserves(&self, dir: usize) -> bool {
+        self.beyond_reserves(dir).is_some()
     }
 
     fn forget(&mut self, dir: usize, used: &Spare) {

@@ -180,7 +180,7 @@ impl Wal {
         )?;
         report.warnings.extend(warnings);
         let wal = Self { log, record_bytes_max: options.record_bytes_max, report };
-        wal.log.start_committer()?;
+        wal.log.start_threads()?;
         wal.log.make_reserves()?;
         Ok(wal)
     }
@@ -315,7 +315,7 @@ impl Wal {
 
 impl Drop for Wal {
     fn drop(&mut self) {
-        self.log.end_committer();
+        self.log.end_threads();
     }
 }
 

@@ -1,10 +1,11 @@
 //! The active segment: groups are written to its end, and it is rotated when it is full.
 //!
-//! Positions, always: `durable_lsn < next_lsn`, and under `EachCommit` they are neighbours whenever no group is in flight.
+//! Positions, always: `durable_lsn < next_lsn`, and where every commit is synced they are neighbours whenever no group is in flight.
 
 use super::{
     Frame, Log,
     group::{Committed, InFlight, Request},
+    prepare::Progress,
     segments::directory_of,
     spares::{Blocks, create_segment},
 };
@@ -13,7 +14,7 @@ use crate::{
     format::{FRAME_HEADER_LEN, FrameHeader, Kind, LogImage, SegmentHeader, crc32, padded_len},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
     io::{File, Sync},
-    options::Durability,
+    options::{Durability, LogOptions, TakeSync},
 };
 use bytes::Bytes;
 use std::{
@@ -31,10 +32,15 @@ const BLOCK_BYTES: u64 = 4096;
 /// The last blocks of a disk are for what cannot be done without. Where less than this is free, an idle log writes no vouching frames, no
 /// group has zeros behind it, and a log that has no reserves refuses puts.
 pub(super) const SPARE_ROOM_BYTES: u64 = 1 << 20;
-/// Groups that are small beside this are followed by zeros up to the next multiple of it. Those that come after overwrite blocks that
-/// are written already and leave the size of the file alone, so that their sync has no metadata to write: measured, 1.6 times as many
-/// small commits a second, and 1.4 times at 50 KB (docs/decisions/0004).
-const FILL_BYTES: u64 = ZEROS.len() as u64;
+/// Groups up to this are followed by zeros, up to the next multiple of the fill for their size. Those that come after overwrite blocks
+/// that are written already and leave the size of the file alone, so that their sync has no metadata to write: measured, 1.6 times as
+/// many small commits a second, and 1.5 times at 50 KB. Larger ones gain nothing from it (docs/decisions/0004).
+pub(super) const FILLED_GROUP_BYTES_MAX: u64 = 64 << 10;
+/// The fill behind small groups.
+const FILL_BYTES: u64 = 256 << 10;
+/// The fill behind groups so large that they soon use up the small one.
+const LARGE_FILL_BYTES: u64 = 512 << 10;
+const LARGE_FILL_FROM_BYTES: u64 = 16 << 10;
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 /// How long a look at the free space of a disk serves.
 const FREE_SPACE_LOOK: Duration = Duration::from_millis(250);
@@ -63,6 +69,7 @@ pub(crate) struct Writer {
     pub(crate) last_write_at: Duration,
     /// Free bytes of the active segment's disk, and when they were looked up.
     pub(crate) free_space: Option<(Duration, u64)>,
+    pub(crate) progress: Progress,
 }
 
 /// What became of a group.
@@ -71,6 +78,12 @@ enum Wrote {
     All,
     /// The disk has no room for it. Any part of it may be there, none was applied.
     NoRoom(Error),
+}
+
+/// Up to `bytes` zeros.
+fn zeros(bytes: u64) -> &'static [u8] {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    ZEROS.get(..bytes).unwrap_or(&ZEROS)
 }
 
 /// The first bytes of a segment: its header, and the image of the state before it.
@@ -101,6 +114,21 @@ pub(crate) fn append_frame(out: &mut Vec<u8>, header: &FrameHeader, body: &[u8])
     out.extend_from_slice(body);
     let padded = padded_len(out.len() as u64);
     out.resize(usize::try_from(padded).unwrap_or(usize::MAX), 0);
+}
+
+/// Whether the first `count` frames in flight must be durable before they are answered.
+fn sync_of(options: &LogOptions, flight: &InFlight, count: usize) -> Sync {
+    let mut frames = flight.frames().iter().take(count);
+    match (options.durability, options.take_sync) {
+        (Durability::Interval { .. }, _) => Sync::No,
+        // A gap frame is no take: what it gives up is lost, and must not seem owed again.
+        (Durability::EachCommit, TakeSync::WithNextPut { .. })
+            if frames.all(|waiting| waiting.request.kind() == Kind::TAKE) =>
+        {
+            Sync::No
+        }
+        (Durability::EachCommit, _) => Sync::Data,
+    }
 }
 
 /// The disk is full, the reserve is used up, and nothing of the frames in flight is there: takes wait for room, as puts do.
@@ -150,10 +178,7 @@ impl Writer {
 
     fn write(&mut self, log: &Log, flight: &mut InFlight, count: usize) -> Result<Wrote> {
         let time_ms = log.dirs.vfs.wall_ms();
-        let sync = match log.options.durability {
-            Durability::EachCommit => Sync::Data,
-            Durability::Interval { .. } => Sync::No,
-        };
+        let sync = sync_of(&log.options, flight, count);
         let mut headers = Vec::with_capacity(count);
         let (mut lsn, mut item) = (self.next_lsn, self.next_item);
         for waiting in flight.frames_mut().iter_mut().take(count) {
@@ -185,7 +210,9 @@ impl Writer {
         drop(slices);
         let durable = sync == Sync::Data;
         if durable {
+            // Of all that was written to this file; what lay in the one before was synced when that ended.
             self.durable_lsn = lsn.previous();
+            self.unsynced_bytes = 0;
         } else {
             self.unsynced_bytes += bytes;
         }
@@ -195,6 +222,7 @@ impl Writer {
         (self.next_lsn, self.next_item) = (lsn, item);
         self.offset += bytes;
         self.grow_to(self.offset + filled);
+        self.progress.add(log, bytes, self.offset, started);
         if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
             self.sync()?;
         }
@@ -249,10 +277,9 @@ impl Writer {
             let len = self.file.len()?;
             let (mut at, end) = (self.offset, end.min(len));
             while at < end {
-                let bytes = FILL_BYTES.min(end - at);
-                let zeros = usize::try_from(bytes).ok().and_then(|bytes| ZEROS.get(..bytes));
-                self.file.write_at(at, &[IoSlice::new(zeros.unwrap_or(&ZEROS))], Sync::No)?;
-                at += bytes;
+                let piece = zeros(end - at);
+                self.file.write_at(at, &[IoSlice::new(piece)], Sync::No)?;
+                at += piece.len() as u64;
             }
             self.file.sync().map(|()| len)
         };
@@ -273,20 +300,23 @@ impl Writer {
     fn write_with_fill(
         &self,
         slices: &[IoSlice<'_>],
-        fill: &'static [u8],
+        fill: u64,
         sync: Sync,
     ) -> io::Result<io::Result<u64>> {
         let is_full = |error: &io::Error| {
             matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         };
-        if !fill.is_empty() {
-            let with_fill: Vec<IoSlice<'_>> =
-                slices.iter().copied().chain([IoSlice::new(fill)]).collect();
+        if fill > 0 {
+            let mut with_fill = slices.to_vec();
+            let mut left = fill;
+            while left > 0 {
+                let piece = zeros(left);
+                with_fill.push(IoSlice::new(piece));
+                left -= piece.len() as u64;
+            }
             match self.file.write_at(self.offset, &with_fill, Sync::No) {
-                Ok(()) if sync == Sync::Data => {
-                    return self.file.sync().map(|()| Ok(fill.len() as u64));
-                }
-                Ok(()) => return Ok(Ok(fill.len() as u64)),
+                Ok(()) if sync == Sync::Data => return self.file.sync().map(|()| Ok(fill)),
+                Ok(()) => return Ok(Ok(fill)),
                 Err(error) if is_full(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -297,18 +327,22 @@ impl Writer {
         }
     }
 
-    /// The zeros to write behind a group of `bytes`: see [`FILL_BYTES`].
-    fn fill_behind(&self, log: &Log, bytes: u64) -> &'static [u8] {
+    /// How many zeros to write behind a group of `bytes`: to the end of its page over old blocks, else see [`FILLED_GROUP_BYTES_MAX`].
+    fn fill_behind(&self, log: &Log, bytes: u64) -> u64 {
         let end = self.offset + bytes;
-        if end <= self.file_len || bytes > FILL_BYTES / 4 {
-            return &[];
+        if end <= self.file_len {
+            // A page of a spent segment that is not in memory would be read before a part of it can be written: better write all of it.
+            let enters_last_page = end.saturating_sub(1) / BLOCK_BYTES * BLOCK_BYTES >= self.offset;
+            let page_end = end.next_multiple_of(BLOCK_BYTES).min(self.file_len);
+            return if enters_last_page { page_end - end } else { 0 };
         }
-        let filled = end.next_multiple_of(FILL_BYTES).min(log.options.segment_bytes_max);
+        if bytes > FILLED_GROUP_BYTES_MAX {
+            return 0;
+        }
+        let unit = if bytes < LARGE_FILL_FROM_BYTES { FILL_BYTES } else { LARGE_FILL_BYTES };
+        let filled = end.next_multiple_of(unit).min(log.options.segment_bytes_max);
         let len = filled.saturating_sub(end);
-        if self.free_bytes(log) < bytes + len + SPARE_ROOM_BYTES {
-            return &[];
-        }
-        ZEROS.get(..usize::try_from(len).unwrap_or_default()).unwrap_or_default()
+        if self.free_bytes(log) < bytes + len + SPARE_ROOM_BYTES { 0 } else { len }
     }
 
     /// Notes that the file is so long now. What it grew by is not free any more.
@@ -451,6 +485,7 @@ impl Writer {
         self.last_kind = Kind::IMAGE;
         self.file_len = file_len;
         self.free_space = None;
+        self.progress = Progress::begin(log.options.segment_bytes_max, log.dirs.vfs.monotonic());
         log.set_end(FramePtr { segment: header.id, offset: self.offset });
         Ok(())
     }

@@ -31,8 +31,13 @@ impl Vfs for Held {
         self.0.create(path, head, donor)
     }
 
-    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
-        self.0.reserve(path, size_bytes)
+    fn reserve(
+        &self,
+        path: &Path,
+        size_bytes: u64,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
+        self.0.reserve(path, size_bytes, pace)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

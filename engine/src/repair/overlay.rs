@@ -94,8 +94,13 @@ impl Vfs for Overlay {
     }
 
     /// A reserve of zeros is nothing to look at.
-    fn reserve(&self, _path: &Path, _size_bytes: u64) -> io::Result<()> {
-        Ok(())
+    fn reserve(
+        &self,
+        _path: &Path,
+        _size_bytes: u64,
+        _pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

@@ -128,8 +128,13 @@ impl Vfs for GateVfs {
         Ok(Arc::new(GateFile { gate: self.gate.clone(), inner }))
     }
 
-    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
-        self.inner.reserve(path, size_bytes)
+    fn reserve(
+        &self,
+        path: &Path,
+        size_bytes: u64,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
+        self.inner.reserve(path, size_bytes, pace)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

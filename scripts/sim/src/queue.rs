@@ -11,8 +11,8 @@ use crate::{
     seen::Seen,
 };
 use fchannel::{
-    Channel, CommitError, Committed, ErrorKind, Options, Quarantined, TakeTransaction, Ticket,
-    io::sim::SimVfs,
+    Channel, CommitError, Committed, Durability, ErrorKind, Options, Quarantined, TakeSync,
+    TakeTransaction, Ticket, io::sim::SimVfs,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -188,9 +188,10 @@ impl<'a> Queue<'a> {
         let transaction = Transaction { effect, write };
         match answer {
             Ok(committed) => {
+                let rides = matches!(transaction.effect, Effect::Take { .. })
+                    && self.options.take_sync != TakeSync::EachCommit;
                 ensure!(
-                    committed.durable
-                        || self.options.durability != fchannel::Durability::EachCommit,
+                    committed.durable || rides || self.options.durability != Durability::EachCommit,
                     "acknowledged and not durable"
                 );
                 self.check_place(&transaction.effect, committed)?;

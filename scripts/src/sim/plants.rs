@@ -75,9 +75,9 @@ pub(crate) const PLANTS: &[Plant] = &[
             ),
             edit(
                 "log/writer.rs",
-                "                    return self.file.sync().map(|()| Ok(fill.len() as u64));",
-                "                    let again = self.file.sync().or_else(|_| self.file.sync());\n                    \
-                 return again.map(|()| Ok(fill.len() as u64));",
+                "Ok(()) if sync == Sync::Data => return self.file.sync().map(|()| Ok(fill)),",
+                "Ok(()) if sync == Sync::Data => {\n                    \
+                 return self.file.sync().or_else(|_| self.file.sync()).map(|()| Ok(fill));\n                }",
             ),
         ],
     ),
@@ -108,6 +108,11 @@ pub(crate) const PLANTS: &[Plant] = &[
             "        self.sync()?;\n        match self.rotate(log, Blocks::Free) {",
             "        match self.rotate(log, Blocks::Free) {",
         )],
+    ),
+    plant(
+        "a-put-rides-with-a-take",
+        "W4: only a group of nothing but takes does without a sync, and only where takes may ride with the next put",
+        &[edit("log/writer.rs", "if frames.all(|waiting|", "if frames.any(|waiting|")],
     ),
     plant(
         "rotate-without-a-sync",
@@ -457,8 +462,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "recovery: spares are kept in reserve, since an open on a full disk needs a segment",
         &[edit(
             "log/spares.rs",
-            "self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.first().cloned()",
-            "self.by_dir.get(dir)?.first().cloned()",
+            "self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.last().cloned()",
+            "self.by_dir.get(dir)?.last().cloned()",
         )],
     ),
     plant(

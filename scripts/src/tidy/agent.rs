@@ -8,8 +8,8 @@ const SIBLINGS: [&str; 5] = ["sources", "sinks", "channels", "interceptors", "se
 /// What opens a channel or a log. Events, headers and errors are for everybody.
 const ENGINE_ITEMS: [&str; 6] =
     ["Channel", "Wal", "Inspector", "Options", "PutTransaction", "TakeTransaction"];
-const ENGINE_MAY_BE_OPENED_IN: [&str; 4] =
-    ["channels/file.rs", "channels/file/", "inspect", "cli/"];
+const ENGINE_MAY_BE_OPENED_IN: [&str; 5] =
+    ["channels/file.rs", "channels/file/", "inspect", "cli/", "bench/"];
 
 /// The folder of a component, and its name; `None` for a folder's own `mod.rs`.
 fn component_of<'a>(folder: &str, rest: &'a str) -> Option<&'a str> {
@@ -39,7 +39,8 @@ fn check_engine(source: &Source, inside: &str) -> Vec<Finding> {
         .filter(|path| path.segments.first().is_some_and(|root| root == "fchannel"))
         .filter_map(|path| {
             let item = path.segments.get(1).filter(|item| ENGINE_ITEMS.contains(&item.as_str()))?;
-            let what = format!("fchannel::{item} belongs to channels/file.rs, inspect/ and cli/");
+            let what =
+                format!("fchannel::{item} belongs to channels/file.rs, inspect/, cli/ and bench/");
             Some(source.finding(path.line, what))
         })
         .collect()

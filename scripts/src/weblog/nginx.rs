@@ -1,6 +1,6 @@
 //! nginx and a load tool, as Debian ships them, below a directory of our own and on a port of loopback.
 
-use crate::shell::{Answer, exists, must};
+use crate::shell::{self, Answer, must};
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -19,23 +19,8 @@ const REQUESTS: u64 = 500;
 
 /// Installs what is missing.
 pub(crate) fn install() -> Answer<()> {
-    if exists("nginx") && exists("ab") {
-        return Ok(());
-    }
-    println!("installing nginx-light and apache2-utils");
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-        must(&mut command)
-    };
-    // Package lists may be absent, or too old for the mirror: then once more with new ones.
-    let packages =
-        ["install", "-y", "-q", "--no-install-recommends", "nginx-light", "apache2-utils"];
-    if apt(&packages).is_err() {
-        apt(&["update", "-q"])?;
-        apt(&packages)?;
-    }
-    Ok(())
+    shell::install("nginx", "nginx-light")?;
+    shell::install("ab", "apache2-utils")
 }
 
 /// A running server.

@@ -4,6 +4,7 @@ use super::{SimVfs, entries::NodeId, world::World};
 use crate::io::{
     File, LockAttempt, Medium, Sync, Vfs,
     durable::{self, Steps},
+    not_for_want_of_room,
 };
 use std::{
     any::Any,
@@ -58,7 +59,8 @@ impl File for SimFile {
         world.write(&self.path, self.node, offset, &bytes)?;
         match sync {
             Sync::No => Ok(()),
-            Sync::Data => world.sync(&self.path, self.node, false),
+            // The write found room: see `File::write_at`.
+            Sync::Data => world.sync(&self.path, self.node, false).map_err(not_for_want_of_room),
         }
     }
 
@@ -164,8 +166,13 @@ impl Vfs for SimVfs {
         Ok(Arc::new(SimFile { path: path.to_path_buf(), ..made }))
     }
 
-    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
-        durable::reserve(self, path, size_bytes)
+    fn reserve(
+        &self,
+        path: &Path,
+        size_bytes: u64,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
+        durable::reserve(self, path, size_bytes, pace)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

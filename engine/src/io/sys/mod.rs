@@ -2,3 +2,4 @@
 #![expect(unsafe_code, reason = "system calls that no safe crate of ours covers")]
 
 pub(super) mod lock;
+pub(super) mod write_out;

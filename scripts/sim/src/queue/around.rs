@@ -10,7 +10,7 @@ use crate::{
 };
 use fchannel::{
     Channel, Durability, ErrorKind, EventRow, FrameRow, Inspector, OnDamage, Options, Position,
-    Quarantined, TakeLimit, Which,
+    Quarantined, TakeLimit, TakeSync, Which,
     io::sim::{Fault, Rng, SimVfs},
 };
 use std::{
@@ -345,8 +345,10 @@ impl Gone<'_> {
             }
             let kill = in_their_midst && rng.chance(50);
             let how = if kill { End::Kill } else { End::PowerCut };
-            // Under `Interval` the power takes what was acknowledged in this life, or before it.
-            if how == End::PowerCut && self.options.durability != Durability::EachCommit {
+            // Where takes need no sync the power takes back what was acknowledged in this life, or before it.
+            let unsynced = self.options.durability != Durability::EachCommit
+                || self.options.take_sync != TakeSync::EachCommit;
+            if how == End::PowerCut && unsynced {
                 perhaps.append(&mut acknowledged);
             }
             end(disk, how);
