@@ -143,7 +143,12 @@ impl Vfs for MemoryVfs {
         Ok(self.put(path, bytes))
     }
 
-    fn reserve(&self, path: &Path, size_bytes: u64, _pace: &mut dyn FnMut(u64) -> bool) -> io::Result<bool> {
+    fn reserve(
+        &self,
+        path: &Path,
+        size_bytes: u64,
+        _pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
         self.put(path, vec![0; size_bytes as usize]);
         Ok(true)
     }
