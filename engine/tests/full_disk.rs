@@ -877,14 +877,14 @@ fn spares_that_somebody_deleted_stop_nothing() {
     drop(channel);
     place.world.kill();
     // One too many, one to be used next, and one in whose place a spent segment comes.
-    for (number, bytes) in [(91, 100), (92, 200), (93, 300), (94, SEGMENT + 1), (95, SEGMENT + 2)] {
+    for (number, bytes) in [(91, 100), (92, 200), (93, 300), (94, SEGMENT), (95, SEGMENT)] {
         place.disk.reserve(&path(number), bytes, &mut |_| true).unwrap();
     }
     let channel = place.open().unwrap();
-    assert!(!spares(&place).contains(&"spare-95".to_owned()), "the open used the largest");
-    place.world.delete(&path(94));
+    assert!(!spares(&place).contains(&"spare-91".to_owned()), "the open used the smallest");
+    place.world.delete(&path(92));
     channel.tick().unwrap();
-    place.world.delete(&path(91));
+    place.world.delete(&path(93));
     assert_eq!(drain(&channel).len(), 9);
     for event in ["one", "two"] {
         channel.put(event.as_bytes()).unwrap();

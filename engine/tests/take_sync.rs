@@ -131,6 +131,22 @@ fn under_interval_the_option_has_no_meaning() {
     assert!(!take(&channel, 1));
 }
 
+/// The last put of an idle log waited as long for its witness as takes may wait for their sync: till then damage to it is a torn end.
+#[test]
+fn a_put_is_vouched_for_in_its_own_time() {
+    let world = SimVfs::new(7);
+    let options =
+        Options { take_sync: TakeSync::WithNextPut { at_most_ms: 60_000 }, ..Options::default() };
+    let channel = Channel::open_on(Arc::new(world.clone()), Path::new("/ride"), options).unwrap();
+    // The reserves, so that the next tick has nothing else to do.
+    channel.tick().unwrap();
+    channel.put(b"one").unwrap();
+    let before = world.operations();
+    world.advance_ms(60);
+    channel.tick().unwrap();
+    assert!(world.operations() > before, "the frames that vouch were written");
+}
+
 #[test]
 fn no_time_at_all_is_refused() {
     let options =

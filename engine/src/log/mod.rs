@@ -41,7 +41,7 @@ use crate::{
     error::{CommitError, Error, ErrorKind, Result},
     format::{FrameHeader, LogImage, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
-    options::{LogOptions, OnDamage},
+    options::{Durability, LogOptions, OnDamage},
     stats::{Counters, LogStats},
     sync::Mutex,
 };
@@ -349,7 +349,12 @@ impl Log {
     /// How long no group must have come before the last one is vouched for. Under `Interval` a vouching frame is a sync that nobody
     /// asked for: it takes its time.
     fn idle_time(&self) -> Duration {
-        self.sync_interval().map_or(IDLE_TIME, |interval| interval.max(IDLE_TIME))
+        match self.options.durability {
+            Durability::EachCommit => IDLE_TIME,
+            Durability::Interval { sync_interval_ms } => {
+                Duration::from_millis(sync_interval_ms).max(IDLE_TIME)
+            }
+        }
     }
 
     /// Vouches for the last group if none has followed it for a while. For a world without threads.

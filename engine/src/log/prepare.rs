@@ -148,18 +148,18 @@ impl Log {
         }
         let path = {
             let mut spares = self.spares.lock();
-            if spares.has_one_beyond_reserves(dir) || spares.wants_reserve(dir) {
+            if spares.has_next_segment(dir, bytes) || spares.wants_reserve(dir) {
                 return Ok(());
             }
             spares.next_name(&self.dirs, dir)
         };
         let Some(path) = path else { return Ok(()) };
         // A spent segment that comes meanwhile serves as well.
-        let mut pace = |done| pace(done) && !self.spares.lock().has_one_beyond_reserves(dir);
+        let mut pace = |done| pace(done) && !self.spares.lock().has_next_segment(dir, bytes);
         match self.dirs.vfs.reserve(&path, bytes, &mut pace) {
             Ok(true) => {
                 self.spares.lock().keep(dir, path, bytes);
-                Ok(())
+                self.give_up_small_spares(dir).map(drop)
             }
             Ok(false) => Ok(()),
             Err(error) => match Error::io("cannot prepare a segment", &path, error) {

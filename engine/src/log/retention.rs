@@ -96,7 +96,7 @@ impl Log {
     }
 
     /// The reserves of `dir` are there: what is beyond them and too small to be one is not needed any more.
-    fn give_up_small_spares(&self, dir: usize) -> Result<bool> {
+    pub(super) fn give_up_small_spares(&self, dir: usize) -> Result<bool> {
         loop {
             let spare = self.spares.lock().give_up(dir);
             let Some(path) = spare else { return Ok(false) };

@@ -142,12 +142,16 @@ impl Spares {
     }
 
     /// The largest spare of `dir`, if there are the reserves besides: the more blocks a segment is made of, the longer it need not grow.
+    /// Else the smallest, which is no reserve.
     fn beyond_reserves(&self, dir: usize) -> Option<Spare> {
-        self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.last().cloned()
+        let spares = self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?;
+        let large = spares.iter().filter(|spare| spare.bytes >= self.reserve_bytes_min).count();
+        if large > RESERVES { spares.last() } else { spares.first() }.cloned()
     }
 
-    pub(crate) fn has_one_beyond_reserves(&self, dir: usize) -> bool {
-        self.beyond_reserves(dir).is_some()
+    /// True if the next segment of `dir`, of `bytes` at most, will be made of old blocks for the most part.
+    pub(crate) fn has_next_segment(&self, dir: usize, bytes: u64) -> bool {
+        self.beyond_reserves(dir).is_some_and(|spare| spare.bytes >= bytes / 2)
     }
 
     fn forget(&mut self, dir: usize, used: &Spare) {
@@ -215,4 +219,30 @@ pub(crate) fn create_segment(
         }
     }
     Err(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spares(bytes: &[u64]) -> Spares {
+        let mut spares = Spares { by_dir: vec![Vec::new()], next_number: 1, reserve_bytes_min: 8 };
+        for (number, bytes) in bytes.iter().enumerate() {
+            spares.keep(0, PathBuf::from(number.to_string()), *bytes);
+        }
+        spares
+    }
+
+    /// With the largest spare, whatever was left, one short spare made each rotation use up a reserve, and no segment was written ahead.
+    #[test]
+    fn a_short_spare_does_not_stand_in_for_a_reserve() {
+        let next = |bytes: &[u64]| spares(bytes).beyond_reserves(0).map(|spare| spare.bytes);
+        assert_eq!(next(&[16, 16]), None);
+        assert_eq!(next(&[16, 16, 256]), Some(256));
+        assert_eq!(next(&[1, 16, 16]), Some(1));
+        assert_eq!(next(&[1, 256, 256]), Some(1));
+        assert_eq!(next(&[1, 16, 16, 256]), Some(256));
+        assert!(!spares(&[1, 16, 16]).has_next_segment(0, 256), "one is to be written ahead");
+        assert!(spares(&[16, 16, 200]).has_next_segment(0, 256));
+    }
 }

@@ -462,8 +462,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "recovery: spares are kept in reserve, since an open on a full disk needs a segment",
         &[edit(
             "log/spares.rs",
-            "self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?.last().cloned()",
-            "self.by_dir.get(dir)?.last().cloned()",
+            "let spares = self.by_dir.get(dir).filter(|spares| spares.len() > RESERVES)?;",
+            "let spares = self.by_dir.get(dir)?;",
         )],
     ),
     plant(
