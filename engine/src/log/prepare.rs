@@ -40,7 +40,7 @@ struct State {
 /// What the writer knows of the segment that it fills.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
-    /// Where the thread is told next; the end of all offsets if it is not to be.
+    /// Where the thread is told next, if it is to be.
     next_at: u64,
     began: Duration,
     /// What was written into it since the last step, and how many groups that were.
