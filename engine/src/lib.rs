@@ -75,6 +75,6 @@ pub use log::{
     Committed, Consequence, ImageSource, Quarantined, RecoveryReport, Ticket, VERDICTS, Verdict,
     VerdictRow, Wal, WalRecord,
 };
-pub use options::{Durability, OnDamage, Options, TakeSync, WalOptions};
+pub use options::{CommitCalls, Durability, OnDamage, Options, TakeSync, WalOptions};
 pub use queue::{Record, TakeLimit};
 pub use stats::LogStats;

@@ -34,6 +34,18 @@ pub enum TakeSync {
     },
 }
 
+/// By which system calls a group of commits is written and synced. What is durable is the same; which is faster depends on the kernel and
+/// the disk: `fchannel bench disk` tells (docs/decisions/0013).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommitCalls {
+    /// `pwritev`, then `fdatasync`.
+    #[default]
+    WriteThenSync,
+    /// One call of `io_uring` for both. Where the kernel has none, or forbids it, as many containers do, the two calls.
+    IoUring,
+}
+
 /// What becomes of bytes that were durable and are damaged.
 ///
 /// Where a directory is missing, or not this log's, the open is refused by either: a disk that is not mounted must never look like an
@@ -76,6 +88,8 @@ pub struct Options {
     /// When the commit of a take counts as done. Default: after its sync. Has no meaning under [`Durability::Interval`], where every
     /// commit is done when it is written.
     pub take_sync: TakeSync,
+    /// By which system calls a group is written and synced. Default: two, which was measured to be faster.
+    pub commit_calls: CommitCalls,
     /// Where a segment ends, in bytes. Default: 256 MiB. Minimum: 64 KiB. A larger frame gets a segment as large as it needs. Space is
     /// given back by whole segments, so one old event keeps as much.
     pub segment_bytes_max: u64,
@@ -108,6 +122,7 @@ impl Default for Options {
             keep_alive_ms: 3_000,
             durability: Durability::EachCommit,
             take_sync: TakeSync::EachCommit,
+            commit_calls: CommitCalls::WriteThenSync,
             segment_bytes_max: 256 * MIB,
             free_space_min_bytes: 500 * MIB,
             checkpoint_interval_ms: 30_000,
@@ -201,6 +216,8 @@ impl LogOptions {
 pub struct WalOptions {
     /// As [`Options::durability`].
     pub durability: Durability,
+    /// As [`Options::commit_calls`].
+    pub commit_calls: CommitCalls,
     /// As [`Options::segment_bytes_max`]. Default: 64 MiB.
     pub segment_bytes_max: u64,
     /// The largest record, in bytes. Default: 64 MiB. Maximum: 1 GiB.
@@ -215,6 +232,7 @@ impl Default for WalOptions {
     fn default() -> Self {
         Self {
             durability: Durability::EachCommit,
+            commit_calls: CommitCalls::WriteThenSync,
             segment_bytes_max: 64 * MIB,
             record_bytes_max: 64 * MIB,
             free_space_min_bytes: 0,

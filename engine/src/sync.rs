@@ -6,9 +6,9 @@ mod model;
 #[cfg(all(test, fchannel_loom))]
 pub(crate) use model::testing;
 #[cfg(fchannel_loom)]
-pub(crate) use model::{Condvar, Mutex};
+pub(crate) use model::{Condvar, Mutex, MutexGuard};
 #[cfg(not(fchannel_loom))]
-pub(crate) use parking_lot::{Condvar, Mutex};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use std::{
     collections::VecDeque,

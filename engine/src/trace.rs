@@ -13,5 +13,6 @@ macro_rules! event {
 
 macro_rules! debug { ($($rest:tt)*) => { $crate::trace::event!(debug, $($rest)*) }; }
 macro_rules! error { ($($rest:tt)*) => { $crate::trace::event!(error, $($rest)*) }; }
+macro_rules! warning { ($($rest:tt)*) => { $crate::trace::event!(warn, $($rest)*) }; }
 
-pub(crate) use {debug, error, event};
+pub(crate) use {debug, error, event, warning};

@@ -1,8 +1,13 @@
 //! What a disk promises: how long an append, and an overwrite, take until they are durable.
 
 use super::{Answer, at_thousandths, micros_since, noise};
+use fchannel::{
+    CommitCalls,
+    io::{StdVfs, Sync, Vfs},
+};
 use std::{
     fs::File,
+    io::IoSlice,
     os::unix::fs::FileExt,
     path::Path,
     time::{Duration, Instant},
@@ -35,6 +40,8 @@ pub struct Disk {
     pub append: Latency,
     /// A block written over a written one, and `fdatasync`: no metadata.
     pub overwrite: Latency,
+    /// The same by one call of `io_uring`, where the kernel gives one: what `commitCalls = ioUring` does.
+    pub io_uring: Option<Latency>,
     /// Written and synced in large pieces: bytes a second.
     pub bytes_per_second: f64,
 }
@@ -90,17 +97,38 @@ fn measure_in(path: &Path, time: Duration) -> Answer<Disk> {
         written += large.len() as u64;
     }
     let bytes_per_second = super::real(written) / started.elapsed().as_secs_f64();
-    for number in 0..BLOCKS {
-        file.write_all_at(&block, number * block.len() as u64)?;
+    file.set_len(0)?;
+    let (overwrite, io_uring) = overwrites(path, &block, time)?;
+    Ok(Disk {
+        append: Latency::of(append),
+        overwrite: Latency::of(overwrite),
+        io_uring: io_uring.map(Latency::of),
+        bytes_per_second,
+    })
+}
+
+/// A block over written ones, by two calls and by one, in turns.
+fn overwrites(path: &Path, block: &[u8], time: Duration) -> Answer<(Vec<u32>, Option<Vec<u32>>)> {
+    const TURNS: u32 = 5;
+    let zeros = vec![0; block.len() * usize::try_from(BLOCKS).unwrap_or_default()];
+    let open = |calls| StdVfs::new(calls).create(path, &zeros, None);
+    let mut ways = vec![(CommitCalls::WriteThenSync, Vec::new())];
+    if StdVfs::probe_io_uring().is_ok() {
+        ways.push((CommitCalls::IoUring, Vec::new()));
     }
-    file.sync_all()?;
-    let mut number = 0;
-    let overwrite = timed(time, || {
-        file.write_all_at(&block, number % BLOCKS * block.len() as u64)?;
-        number += 1;
-        Ok(file.sync_data()?)
-    })?;
-    Ok(Disk { append: Latency::of(append), overwrite: Latency::of(overwrite), bytes_per_second })
+    for _ in 0..TURNS {
+        for (calls, latencies) in &mut ways {
+            let file = open(*calls)?;
+            let mut number = 0;
+            latencies.extend(timed(time / TURNS, || {
+                let at = number % BLOCKS * block.len() as u64;
+                number += 1;
+                Ok(file.write_at(at, &[IoSlice::new(block)], Sync::Data)?)
+            })?);
+        }
+    }
+    let mut latencies = ways.into_iter().map(|(_, latencies)| latencies);
+    Ok((latencies.next().unwrap_or_default(), latencies.next()))
 }
 
 fn timed(time: Duration, mut commit: impl FnMut() -> Answer<()>) -> Answer<Vec<u32>> {

@@ -10,7 +10,9 @@ use crate::{
     text::paths::expand_home,
 };
 use bytes::Bytes;
-use fchannel::{Durability, ErrorKind, Event, OnDamage, Options, TakeSync, TakeTransaction};
+use fchannel::{
+    CommitCalls, Durability, ErrorKind, Event, OnDamage, Options, TakeSync, TakeTransaction,
+};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -88,6 +90,13 @@ static KEYS: &[Key] = &[
         "Milliseconds until takes are synced when `takeSync` is withNextPut. Not in Flume.",
     )
     .or("100"),
+    Key::new(
+        "commitCalls",
+        KeyKind::Choice(&["writeThenSync", "ioUring"]),
+        "By which system calls a group of commits is written and synced; `fchannel bench disk` says which is faster. Where the kernel \
+         gives no io_uring, ioUring is writeThenSync. Not in Flume.",
+    )
+    .or("writeThenSync"),
     Key::new(
         "onDamage",
         KeyKind::Choice(&["quarantine", "refuse"]),
@@ -200,6 +209,11 @@ fn options(settings: &Settings) -> Result<Options, ComponentError> {
             with_next_put(settings.whole("takeSyncAtMost")?)
         } else {
             TakeSync::default()
+        },
+        commit_calls: if settings.required("commitCalls")?.eq_ignore_ascii_case("ioUring") {
+            CommitCalls::IoUring
+        } else {
+            CommitCalls::default()
         },
         segment_bytes_max: settings.whole("maxFileSize")?.clamp(1 << 16, MAX_FILE_SIZE),
         free_space_min_bytes: settings

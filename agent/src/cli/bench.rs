@@ -313,6 +313,7 @@ fn disk_as_json(disk: &Disk, medium: &str) -> Value {
         "medium": medium,
         "append": latency(&disk.append),
         "overwrite": latency(&disk.overwrite),
+        "io_uring": disk.io_uring.as_ref().map(latency),
         "bytes_per_s": disk.bytes_per_second.round(),
     })
 }
@@ -329,6 +330,9 @@ fn disk_text(disk: &Disk, medium: &str) -> String {
     let mut text = format!("{medium}\n");
     text.push_str(&line("4 KiB append + fdatasync   ", &disk.append));
     text.push_str(&line("4 KiB overwrite + fdatasync", &disk.overwrite));
+    if let Some(ring) = &disk.io_uring {
+        text.push_str(&line("the same in one io_uring    ", ring));
+    }
     push(
         &mut text,
         format_args!("1 MiB writes, each synced      {:.0} MB/s\n", disk.bytes_per_second / 1e6),
@@ -362,6 +366,16 @@ fn disk_verdict(disk: &Disk) -> Vec<String> {
             f64::from(disk.append.p50_us) / f64::from(flush.max(1))
         ));
     }
+    lines.push(match &disk.io_uring {
+        None => {
+            "the kernel gives no io_uring: `commitCalls = ioUring` would change nothing".to_owned()
+        }
+        Some(ring) if ring.p50_us * 20 < flush * 19 => format!(
+            "io_uring is {:.0} % faster: set `commitCalls = ioUring`",
+            (f64::from(flush) / f64::from(ring.p50_us.max(1)) - 1.0) * 100.0
+        ),
+        Some(_) => "io_uring is no faster: leave `commitCalls` as it is".to_owned(),
+    });
     if disk.overwrite.p99_us > flush.saturating_mul(10) {
         lines.push("one flush in a hundred takes ten times as long: somebody else uses this disk, or it is throttled".to_owned());
     }
@@ -421,13 +435,21 @@ mod tests {
     #[test]
     fn a_disk_is_judged_by_its_flush() {
         let latency = |p50_us, p99_us| Latency { p50_us, p99_us, max_us: p99_us, count: 100 };
-        let disk = |append, overwrite| Disk { append, overwrite, bytes_per_second: 1e9 };
+        let disk =
+            |append, overwrite| Disk { append, overwrite, io_uring: None, bytes_per_second: 1e9 };
         let slow = disk_verdict(&disk(latency(12_000, 20_000), latency(11_000, 15_000)));
-        assert_eq!(slow.len(), 1);
+        assert_eq!(slow.len(), 2);
+        assert!(slow[1].contains("no io_uring"), "{slow:?}");
         assert!(slow[0].contains("spinning"), "{slow:?}");
         let uneven = disk_verdict(&disk(latency(600, 900), latency(200, 5_000)));
-        assert_eq!(uneven.len(), 3, "{uneven:?}");
+        assert_eq!(uneven.len(), 4, "{uneven:?}");
         assert!(uneven[1].contains("3.0 times"), "{uneven:?}");
+        let ring = |p50_us| {
+            let io_uring = Some(latency(p50_us, 5_000));
+            disk_verdict(&Disk { io_uring, ..disk(latency(200, 900), latency(200, 900)) }).remove(1)
+        };
+        assert_eq!(ring(160), "io_uring is 25 % faster: set `commitCalls = ioUring`");
+        assert!(ring(195).contains("no faster"));
     }
 
     #[test]

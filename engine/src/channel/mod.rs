@@ -195,7 +195,8 @@ impl Channel {
         for path in &mut options.data_dirs {
             *path = absolute(path)?;
         }
-        Self::open_on(Arc::new(StdVfs::default()), &absolute(dir.as_ref())?, options)
+        let vfs = StdVfs::new(options.commit_calls);
+        Self::open_on(Arc::new(vfs), &absolute(dir.as_ref())?, options)
     }
 
     /// As [`open`](Self::open), in another world: on a simulated disk, say.

@@ -8,8 +8,10 @@
 use super::{
     File, Holder, LockAttempt, Medium, Sync, Vfs,
     durable::{self, Steps},
-    not_for_want_of_room, sys,
+    not_for_want_of_room,
+    sys::{self, uring::Ring},
 };
+use crate::{options::CommitCalls, sync::Mutex};
 use rustix::{fs, io::Errno, rand};
 use std::{
     fs::OpenOptions,
@@ -27,35 +29,79 @@ const LOCK_FILE: &str = "in_use.lock";
 #[derive(Debug)]
 pub struct StdVfs {
     started: Instant,
+    commit_calls: CommitCalls,
 }
 
 impl Default for StdVfs {
     fn default() -> Self {
-        Self { started: Instant::now() }
+        Self::new(CommitCalls::default())
     }
 }
 
-struct StdFile(std::fs::File);
+impl StdVfs {
+    /// Files that are written and synced by `commit_calls`.
+    #[must_use]
+    pub fn new(commit_calls: CommitCalls) -> Self {
+        Self { started: Instant::now(), commit_calls }
+    }
+
+    /// Whether the kernel gives [`CommitCalls::IoUring`] to this process.
+    ///
+    /// # Errors
+    /// Why not: it is too old, or forbids it, as many containers do.
+    pub fn probe_io_uring() -> io::Result<()> {
+        Ring::for_file(&std::fs::File::open("/dev/null")?).map(drop)
+    }
+
+    /// A ring for `file`, if there is to be one and the kernel gives it.
+    fn ring_for(&self, file: &std::fs::File) -> Option<Mutex<Ring>> {
+        match self.commit_calls {
+            CommitCalls::WriteThenSync => None,
+            CommitCalls::IoUring => match Ring::for_file(file) {
+                Ok(ring) => Some(Mutex::new(ring)),
+                Err(error) => {
+                    crate::trace::warning!(
+                        error = error.to_string(),
+                        "no io_uring here: commits write and sync by two calls"
+                    );
+                    None
+                }
+            },
+        }
+    }
+}
+
+struct StdFile {
+    file: std::fs::File,
+    /// Of a file that is written to, where its owner wants one and the kernel gives it.
+    ring: Option<Mutex<Ring>>,
+}
 
 impl File for StdFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        retry_interrupted(|| self.0.read_at(buf, offset))
+        retry_interrupted(|| self.file.read_at(buf, offset))
     }
 
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], sync: Sync) -> io::Result<()> {
-        write_all_vectored(&self.0, offset, bufs)?;
+        if sync == Sync::Data
+            && let Some(ring) = &self.ring
+            && ring.lock().write_and_sync(offset, bufs)?
+        {
+            return Ok(());
+        }
+        write_all_vectored(&self.file, offset, bufs)?;
         match sync {
             Sync::No => Ok(()),
-            Sync::Data => self.0.sync_data().map_err(not_for_want_of_room),
+            Sync::Data => self.file.sync_data().map_err(not_for_want_of_room),
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 
@@ -231,7 +277,9 @@ impl Vfs for StdVfs {
     }
 
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(StdFile(durable::create(self, path, head, donor)?)))
+        let file = durable::create(self, path, head, donor)?;
+        let ring = self.ring_for(&file);
+        Ok(Arc::new(StdFile { file, ring }))
     }
 
     fn reserve(
@@ -248,7 +296,7 @@ impl Vfs for StdVfs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(StdFile(std::fs::File::open(path)?)))
+        Ok(Arc::new(StdFile { file: std::fs::File::open(path)?, ring: None }))
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -315,18 +363,50 @@ impl Vfs for StdVfs {
 mod tests {
     use super::*;
 
+    /// By either calls: a chain takes 1,024 buffers, more go the other way.
     #[test]
     fn what_was_written_in_many_pieces_is_read_back() {
+        for (calls, count) in [
+            (CommitCalls::WriteThenSync, 3000u32),
+            (CommitCalls::IoUring, 3000),
+            (CommitCalls::IoUring, 1024),
+            (CommitCalls::IoUring, 1),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let vfs = StdVfs::new(calls);
+            let file = vfs.create(&dir.path().join("seg-1"), b"head", None).unwrap();
+            let pieces: Vec<Vec<u8>> = (0..count).map(|n| n.to_le_bytes().to_vec()).collect();
+            let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            file.write_at(4, &slices, Sync::Data).unwrap();
+            file.write_at(0, &[IoSlice::new(b"HE")], Sync::Data).unwrap();
+            let read = super::super::read_all(&vfs, &dir.path().join("seg-1"), 1 << 20).unwrap();
+            assert_eq!(read[..4], *b"HEad");
+            assert_eq!(read[4..], pieces.concat());
+            assert_eq!(vfs.list(dir.path()).unwrap(), ["seg-1"], "no temporary name is left");
+        }
+    }
+
+    /// A read-only file refuses the write, and the chain its sync; the ring serves the next call all the same.
+    #[test]
+    fn a_failed_write_of_a_chain_is_told_and_its_sync_is_not_done() {
         let dir = tempfile::tempdir().unwrap();
-        let vfs = StdVfs::default();
-        let file = vfs.create(&dir.path().join("seg-1"), b"head", None).unwrap();
-        let pieces: Vec<Vec<u8>> = (0..3000u32).map(|n| n.to_le_bytes().to_vec()).collect();
-        let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        file.write_at(4, &slices, Sync::Data).unwrap();
-        let read = super::super::read_all(&vfs, &dir.path().join("seg-1"), 1 << 20).unwrap();
-        assert_eq!(read.len(), 4 + 12_000);
-        assert_eq!(read[4..], pieces.concat());
-        assert_eq!(vfs.list(dir.path()).unwrap(), ["seg-1"], "no temporary name is left");
+        std::fs::write(dir.path().join("file"), b"old").unwrap();
+        let file = std::fs::File::open(dir.path().join("file")).unwrap();
+        let Ok(mut ring) = Ring::for_file(&file) else { return };
+        for _ in 0..3 {
+            let error = ring.write_and_sync(0, &[IoSlice::new(b"new")]).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
+        }
+        assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"old");
+    }
+
+    /// What found no room is no failed sync: the log goes on behind the first, and stops at the second.
+    #[test]
+    fn a_chain_that_finds_no_room_says_so() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let Ok(mut ring) = Ring::for_file(&full) else { return };
+        let error = ring.write_and_sync(0, &[IoSlice::new(b"new")]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
     }
 
     #[test]

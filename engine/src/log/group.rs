@@ -9,12 +9,12 @@
 //! Invariants, all under the one lock: `led` is true exactly while a leader is at work or was called and is on its way; frames wait
 //! only while `led`, except between `submit` and the `wait` of a thread that is about to lead.
 
-use super::Log;
+use super::{Log, cohort::Cohort};
 use crate::{
     error::{CommitError, Error, ErrorKind},
     format::{FRAME_HEADER_LEN, Kind, crc32, padded_len},
     ids::{EventSeq, Lsn},
-    sync::{Condvar, Mutex},
+    sync::{Condvar, Mutex, MutexGuard},
 };
 use std::{
     collections::VecDeque,
@@ -287,6 +287,7 @@ pub(crate) struct Group {
     state: Mutex<GroupState>,
     committer: Condvar,
     idle: Condvar,
+    gathered: Condvar,
 }
 
 #[derive(Default)]
@@ -301,6 +302,9 @@ struct GroupState {
     committer_shall_end: bool,
     /// Threads that want to lead without a frame of their own.
     exclusive: usize,
+    /// Whom the next group waits for. While a leader waits, so many.
+    cohort: Cohort,
+    gathering: Option<usize>,
     /// Groups that were taken, and whether nothing vouches for the last of them yet.
     groups: u64,
     unvouched: bool,
@@ -330,6 +334,9 @@ impl Group {
         }
         let slot = Arc::new(Slot::default());
         state.waiting.push_back(Waiting { request, slot: Arc::clone(&slot) });
+        if state.gathering.is_some_and(|awaited| state.waiting.len() >= awaited) {
+            self.gathered.notify_one();
+        }
         slot
     }
 
@@ -376,6 +383,7 @@ impl Group {
     /// Takes what waits, up to the bound of a group. Only a leader may.
     pub(crate) fn take(&self, poison: Error) -> InFlight {
         let mut state = self.state.lock();
+        self.gather(&mut state);
         let mut bytes = 0;
         let mut count = 0;
         for waiting in &state.waiting {
@@ -393,6 +401,33 @@ impl Group {
             }
         }
         InFlight { frames: state.waiting.drain(..count).collect(), poison }
+    }
+
+    /// Waits a moment for the committers of the last group, unless somebody has better to do.
+    fn gather(&self, state: &mut MutexGuard<'_, GroupState>) {
+        // Where there are no threads nobody else could come; in a model of threads time stands still.
+        if !state.has_committer || cfg!(fchannel_loom) {
+            return;
+        }
+        let waiting = state.waiting.len();
+        let Some((awaited, patience)) = state.cohort.awaited(waiting) else { return };
+        let deadline = Instant::now() + patience;
+        state.gathering = Some(awaited);
+        while state.waiting.len() < awaited && state.exclusive == 0 && state.stopped.is_none() {
+            if self.gathered.wait_until(state, deadline).timed_out() {
+                break;
+            }
+        }
+        state.gathering = None;
+        let waiting = state.waiting.len();
+        state.cohort.waited(waiting);
+    }
+
+    /// A group of so many commits has ended, which took so long.
+    pub(crate) fn ended(&self, commits: usize, took: Duration) {
+        let mut state = self.state.lock();
+        let waiting = state.waiting.len();
+        state.cohort.ended(commits, waiting, took);
     }
 
     /// Ends a lead: calls the next leader if frames wait, preferring a thread that blocks on one of them. True if the present leader
@@ -446,6 +481,7 @@ impl Group {
     fn lead_unless(&self, give_up: impl Fn(&GroupState) -> bool) -> bool {
         let mut state = self.state.lock();
         state.exclusive += 1;
+        self.gathered.notify_one();
         // A committer that was called and has not begun is no leader to wait for: it may be this very thread, about to sync by time.
         while state.led && !give_up(&state) && !std::mem::take(&mut state.committer_called) {
             self.idle.wait(&mut state);
@@ -470,6 +506,7 @@ impl Group {
         if state.stopped.is_none() || error.kind() == &ErrorKind::Poisoned {
             state.stopped = Some(error.clone());
         }
+        self.gathered.notify_one();
         let waiting = if error.kind() == &ErrorKind::Poisoned {
             std::mem::take(&mut state.waiting)
         } else {

@@ -4,6 +4,7 @@
 //! the bare [`Wal`](crate::Wal) another.
 
 mod around;
+mod cohort;
 mod dirs;
 mod group;
 pub(crate) mod names;
@@ -57,7 +58,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tail::Tail;
 use writer::Writer;
@@ -243,7 +244,9 @@ impl Log {
             if let Some(poison) = self.poison.get() {
                 return flight.refuse(poison, |_| true);
             }
+            let (commits, began) = (flight.frames().len(), Instant::now());
             let answer = self.writer.lock().commit(self, &mut flight);
+            self.group.ended(commits, began.elapsed());
             if let Err(error) = answer {
                 flight.fail_with(&self.poison(&error));
             }

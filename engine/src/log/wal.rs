@@ -140,7 +140,8 @@ impl Wal {
         options: WalOptions,
         replay: impl FnMut(Lsn, u8, &[u8]) -> Result<()>,
     ) -> Result<Self> {
-        Self::open_on(Arc::new(StdVfs::default()), dir.as_ref(), options, replay)
+        let vfs = StdVfs::new(options.commit_calls);
+        Self::open_on(Arc::new(vfs), dir.as_ref(), options, replay)
     }
 
     /// As [`open`](Self::open), in another world.

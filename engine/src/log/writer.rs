@@ -314,8 +314,7 @@ impl Writer {
                 with_fill.push(IoSlice::new(piece));
                 left -= piece.len() as u64;
             }
-            match self.file.write_at(self.offset, &with_fill, Sync::No) {
-                Ok(()) if sync == Sync::Data => return self.file.sync().map(|()| Ok(fill)),
+            match self.file.write_at(self.offset, &with_fill, sync) {
                 Ok(()) => return Ok(Ok(fill)),
                 Err(error) if is_full(&error) => {}
                 Err(error) => return Err(error),

@@ -7,7 +7,7 @@ use crate::{
     Answer,
     chance::Chance,
     log::Errors,
-    role::{Policy, options, say},
+    role::{Policy, options_of_round, say},
     words::{Batch, Id, Put, Run, Said},
 };
 use fchannel::{
@@ -46,7 +46,7 @@ struct Mood {
 pub(crate) fn live(dir: &Path, round: u64, seed: u64, policy: Policy) -> Answer<()> {
     tracing::subscriber::set_global_default(Errors(|said| say(&said)))?;
     let mut chance = Chance::new(seed);
-    let channel = match Channel::open(dir, options(policy)) {
+    let channel = match Channel::open(dir, options_of_round(round, policy)) {
         Ok(channel) => channel,
         Err(error) => {
             say(&Said::Shut(format!("{error:?}")));

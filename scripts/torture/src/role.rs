@@ -6,7 +6,7 @@ use crate::{
     life, look,
     words::Said,
 };
-use fchannel::{Durability, OnDamage, Options};
+use fchannel::{CommitCalls, Durability, OnDamage, Options};
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -150,6 +150,15 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As [`options`]; every other life commits by io_uring, where there is one.
+pub(crate) fn options_of_round(round: u64, policy: Policy) -> Options {
+    let commit_calls = match round % 2 {
+        0 => CommitCalls::WriteThenSync,
+        _ => CommitCalls::IoUring,
+    };
+    Options { commit_calls, ..options(policy) }
 }
 
 /// How the channel is opened: small, so that a short life rotates, retires, recycles and makes checkpoints.
