@@ -4,6 +4,7 @@
 //! the bare [`Wal`](crate::Wal) another.
 
 mod around;
+mod aside;
 mod dirs;
 mod group;
 pub(crate) mod names;
@@ -17,6 +18,7 @@ mod scan;
 mod segments;
 mod spares;
 mod tail;
+mod torn;
 mod verdict;
 mod wal;
 mod writer;
