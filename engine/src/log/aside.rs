@@ -3,7 +3,7 @@
 use super::{
     Apply, Missing,
     dirs::Directories,
-    quarantine::Quarantined,
+    quarantine::{Quarantine, Quarantined},
     reader::SegmentReader,
     recover::{Chosen, PassedDamage, first_frame_of, path_of},
     scan::{Scan, first_sound},
@@ -79,11 +79,12 @@ fn is_first(offset: u64) -> bool {
     offset == SEGMENT_HEADER_LEN as u64
 }
 
-/// What `frames` held that was damaged in the log, but for what one of `files`, which is news, names as well: no event is named twice.
-pub(super) fn frames_aside(
-    segments: &Segments,
+/// `files`, and behind them what was damaged in `frames`, without the events that one of `files` names: news names no event twice.
+pub(super) fn with_frames(
+    mut files: Vec<Aside>,
     frames: &[PassedDamage],
-    files: &[Aside],
+    segments: &Segments,
+    quarantine: &Quarantine,
     apply: &dyn Apply,
     header: &SegmentHeader,
 ) -> Vec<Aside> {
@@ -95,12 +96,14 @@ pub(super) fn frames_aside(
             file.at == start_of(frame.at.segment.next())
                 && file.events.0 <= owed.0
                 && owed.1 <= file.events.1
+                && quarantine.covering(file.extent()).is_none()
         };
         if files.iter().any(names_all) {
             frame.events.1 = frame.events.0;
         }
     }
-    set_aside
+    files.append(&mut set_aside);
+    files
 }
 
 /// What is damaged as files: the newest segments, if they are gone, and each in `damages`.

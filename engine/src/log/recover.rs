@@ -5,7 +5,7 @@
 
 use super::{
     Apply, Frame, Log,
-    aside::{Aside, beginning_gone, files_aside, frames_aside, passed_by},
+    aside::{Aside, beginning_gone, files_aside, passed_by, with_frames},
     dirs::Directories,
     quarantine::{Extent, Quarantine, Quarantined},
     reader::{Found, SegmentReader},
@@ -153,10 +153,7 @@ pub(crate) fn open(
     let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace)?;
     let in_files = news(&damages, &quarantine);
     let files = files_aside(&dirs, &segments, &in_files, &*apply, &scan, &chosen, &header)?;
-    let (known, news): (Vec<_>, Vec<_>) =
-        files.into_iter().partition(|file| quarantine.covering(file.0.extent()).is_some());
-    let frames = frames_aside(&segments, &in_frames, &news, &*apply, &header);
-    set_aside.extend(known.into_iter().chain(news).chain(frames));
+    set_aside.extend(with_frames(files, &in_frames, &segments, &quarantine, &*apply, &header));
     let passed = set_aside.iter().map(passed_by).collect();
     let mut warnings = dirs.warnings.clone();
     let repair = options.purpose == Purpose::Repair;
