@@ -641,6 +641,31 @@ fn takes_wait_for_room_at_the_end_of_a_reserve_of_16_mib() {
     goes_on_with_room(&place, channel);
 }
 
+/// The head of a segment takes as much as the state is long: with 1 MiB free takes were offered, and none could be committed.
+#[test]
+fn takes_wait_for_room_for_the_image_too() {
+    let mut place = Place::new(40);
+    place.options.transaction_events_max = u32::try_from(EVENTS).unwrap();
+    place.options.segment_bytes_max = 3 << 20;
+    let channel = place.open().unwrap();
+    let mut put = channel.begin_put();
+    // All that there may be: with their lengths the image is longer than 1 MiB.
+    for number in 0..64u32 {
+        put.set_mark(&number.to_le_bytes(), &[7; (16 << 10) - 4]).unwrap();
+    }
+    put.commit().unwrap();
+    let taken = taken_until_refused(&place, &channel, 3);
+    assert!(taken > 1_000, "{taken}");
+    let refused = || channel.begin_take(TakeLimit::events(1)).is_err();
+    place.disk.leave_all();
+    place.disk.leave(3 << 19);
+    assert!(refused(), "room for takes, and not for the image before them");
+    place.disk.leave(5 << 19);
+    assert!(!refused(), "room for both");
+    channel.begin_take(TakeLimit::events(1)).unwrap().commit().unwrap();
+    goes_on_with_room(&place, channel);
+}
+
 /// A taker met damage on a full disk, and each time there was no room for its record: nobody could take any more, so nothing was given
 /// back, and the disk stayed full. Now the damage is kept in mind, and recorded when there is room, before its segment goes.
 #[test]

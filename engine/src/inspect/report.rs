@@ -3,11 +3,12 @@
 use super::{
     Inspector,
     finding::{Finding, Severity},
+    rows::Hole,
     verify::{Progress, Verification},
 };
 use crate::{
     ids::{FramePtr, SegmentId},
-    log::{Quarantine, Segment, Segments},
+    log::{Quarantine, Quarantined, Segment, Segments},
 };
 use std::collections::BTreeMap;
 
@@ -86,6 +87,11 @@ impl<'a> Report<'a> {
             report.add(finding.clone());
         }
         report
+    }
+
+    /// The record that says that these frames were lost with the segment behind them.
+    pub(super) fn lost_behind(&self, hole: &Hole) -> Option<&'a Quarantined> {
+        self.quarantine.lost_behind(hole.at.segment, hole.lsns)
     }
 
     /// Adds a finding. What is said twice about a file is told once, by who makes more of it.

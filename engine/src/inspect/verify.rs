@@ -14,7 +14,7 @@ use crate::{
     format::{Kind, PutBody},
     ids::{FramePtr, Lsn},
     io::Holder,
-    log::{Extent, Frame, Segments, Verdict, first_frame_of, image_of},
+    log::{Extent, Frame, Quarantined, Segments, Verdict, first_frame_of, image_of},
     queue::State,
 };
 use std::{
@@ -250,6 +250,8 @@ impl Verifier<'_> {
         let (first, end) = hole.lsns;
         let path = self.segments.get(hole.at.segment).map(|segment| segment.path.clone());
         let extent = Extent { at: hole.at, next: hole.next, until: hole.lsns.1 };
+        let behind = self.report.lost_behind(hole);
+        let extent = behind.map_or(extent, Quarantined::extent);
         if hole.is_image() {
             let what = "the image at the head of the segment is damaged";
             let below = hole.verdict == Verdict::H;

@@ -4,7 +4,7 @@ use super::{finding::Finding, places::Places};
 use crate::{
     error::{Error, ErrorKind, Result},
     io::Vfs,
-    log::{Candidate, Hole, Listing, Segments},
+    log::{Candidate, Hole, Listing, Quarantine, Segments},
     queue::read_checkpoints,
 };
 use std::{error::Error as _, io, path::PathBuf};
@@ -74,6 +74,9 @@ impl View {
         };
         problems.extend(listing.segments.holes().iter().map(missing));
         let checkpoints = read_checkpoints(vfs, listing.checkpoints);
+        let quarantine = Quarantine::read(vfs, &places.home, &mut |_| {})?;
+        let images = checkpoints.iter().map(|(_, candidate)| candidate);
+        listing.segments.find_torn_ends(vfs, images, &quarantine)?;
         Ok(Self { segments: listing.segments, checkpoints, temporary: listing.temporary, problems })
     }
 }

@@ -4,6 +4,7 @@
 //! the bare [`Wal`](crate::Wal) another.
 
 mod around;
+mod aside;
 mod cohort;
 mod dirs;
 mod group;
@@ -18,6 +19,7 @@ mod scan;
 mod segments;
 mod spares;
 mod tail;
+mod torn;
 mod verdict;
 mod wal;
 mod writer;
@@ -65,7 +67,7 @@ use writer::Writer;
 
 /// A log that takes nothing for so long has its last group vouched for: from then on damage to that is told from a torn end.
 const IDLE_TIME: Duration = Duration::from_millis(50);
-/// Takes that found no room are tried again where so much is free: a new segment has room in it.
+/// Takes that found no room are tried again where so much is free beyond the head of a new segment.
 const TAKES_ROOM_BYTES: u64 = 1 << 20;
 
 /// A frame at its place.

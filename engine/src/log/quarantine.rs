@@ -244,6 +244,13 @@ impl Quarantine {
         })
     }
 
+    /// A record of segments that are lost right behind `segment`, and of the frames `lsns` with them.
+    pub(crate) fn lost_behind(&self, segment: SegmentId, lsns: (Lsn, Lsn)) -> Option<&Quarantined> {
+        self.of(start_of(segment.next())).find(|known| {
+            is_lost(known) && known.lsns.0 <= lsns.0 && lsns.0 < lsns.1 && lsns.1 <= known.lsns.1
+        })
+    }
+
     /// Where the log goes on behind the segments that `known` says are lost, and behind those that other records say are lost next to them.
     fn end_of_files(&self, known: &Quarantined) -> Option<FramePtr> {
         let mut end = known.next;

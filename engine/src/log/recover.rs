@@ -4,14 +4,14 @@
 //! a crash before it changes nothing, and after it the next recovery finds the same frames under the new name.
 
 use super::{
-    Apply, Frame, Log, Missing,
+    Apply, Frame, Log,
+    aside::{Aside, beginning_gone, files_aside, passed_by, with_frames},
     dirs::Directories,
     quarantine::{Extent, Quarantine, Quarantined},
     reader::{Found, SegmentReader},
-    scan::{Damage, Scan, Start, Visit, first_sound, scan},
+    scan::{Damage, Scan, Start, Visit, scan},
     segments::{
         FileDamage, FileState, Listing, Segment, Segments, directory_holding, directory_of,
-        start_of,
     },
     spares::{Blocks, Spares, create_segment},
     verdict::Verdict,
@@ -24,11 +24,7 @@ use crate::{
     io::Vfs,
     options::{LogOptions, OnDamage, Purpose},
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// What an open found and did.
 #[derive(Clone, Debug)]
@@ -121,6 +117,7 @@ pub(crate) fn open(
 ) -> Result<(Arc<Log>, RecoveryReport)> {
     let started = dirs.vfs.monotonic();
     let Listing { mut segments, spares, spare_number, temporary, damages, .. } = listing;
+    segments.find_torn_ends(&*dirs.vfs, checkpoints.iter(), &quarantine)?;
     let policy = options.on_damage;
     let mut passed_over = Vec::new();
     let some_unreadable = some_unreadable(&damages, &checkpoints, &quarantine);
@@ -155,8 +152,8 @@ pub(crate) fn open(
         && !keeps_its_name(&segments, &damages, &in_frames, &quarantine);
     let header = next_header(&dirs, &segments, &scan, next_item, highest_name, may_replace)?;
     let in_files = news(&damages, &quarantine);
-    set_aside.extend(files_aside(&dirs, &segments, &in_files, &*apply, &scan, &chosen, &header)?);
-    set_aside.extend(in_frames.iter().map(|damage| of_frames(&segments, damage, &header)));
+    let files = files_aside(&dirs, &segments, &in_files, &*apply, &scan, &chosen, &header)?;
+    set_aside.extend(with_frames(files, &in_frames, &segments, &quarantine, &*apply, &header));
     let passed = set_aside.iter().map(passed_by).collect();
     let mut warnings = dirs.warnings.clone();
     let repair = options.purpose == Purpose::Repair;
@@ -237,9 +234,9 @@ struct Recovering<'a> {
 }
 
 /// Damage that the scan went around.
-struct PassedDamage {
-    damage: Damage,
-    items: (EventSeq, EventSeq),
+pub(super) struct PassedDamage {
+    pub(super) damage: Damage,
+    pub(super) items: (EventSeq, EventSeq),
 }
 
 impl<'a> Recovering<'a> {
@@ -290,62 +287,6 @@ impl Visit for Recovering<'_> {
     }
 }
 
-/// What is set aside, and where the damaged bytes end in its file.
-type Aside = (Quarantined, Option<u64>);
-
-/// The items in it, and where the log goes on.
-fn passed_by((damage, _): &Aside) -> ((EventSeq, EventSeq), FramePtr) {
-    (damage.events, damage.next.unwrap_or(damage.at))
-}
-
-fn of_frames(segments: &Segments, passed: &PassedDamage, header: &SegmentHeader) -> Aside {
-    let PassedDamage { damage, items } = passed;
-    let behind = segments.after(damage.at.segment).map_or(header.id, |next| next.header.id);
-    let next = damage.next.unwrap_or(first_frame_of(behind));
-    let aside = Quarantined {
-        id: 0,
-        found_ms: 0,
-        verdict: damage.verdict,
-        file: segments
-            .get(damage.at.segment)
-            .map(|segment| segment.path.clone())
-            .unwrap_or_default(),
-        at: damage.at,
-        next: Some(next),
-        lsns: (damage.missing, damage.until),
-        events: *items,
-        what: damage.what.clone(),
-        bytes: 0,
-    };
-    (aside, damage.next.map(|next| next.offset))
-}
-
-fn of_file(damage: &FileDamage, segments: &Segments, header: &SegmentHeader) -> Aside {
-    let next = match damage.state {
-        FileState::Salvaged { .. } => damage.next(),
-        FileState::Unreadable | FileState::Missing => {
-            let behind = segments.after(damage.segment);
-            first_frame_of(behind.map_or(header.id, |behind| behind.header.id))
-        }
-    };
-    let what = match damage.state {
-        FileState::Salvaged { first_frame } if is_first(first_frame) => {
-            format!("{}; its frames can be read all the same", damage.what)
-        }
-        FileState::Salvaged { first_frame } => {
-            format!("{}; its frames can be read from {first_frame} on", damage.what)
-        }
-        FileState::Unreadable | FileState::Missing => damage.what.clone(),
-    };
-    let aside = whole_segments(damage.segment, next, &damage.path, what);
-    // What cannot be read at all is kept whole, under another name.
-    let until = match damage.state {
-        FileState::Salvaged { first_frame } => first_frame,
-        FileState::Unreadable | FileState::Missing => 0,
-    };
-    (aside, Some(until))
-}
-
 /// True if there is, or was, a segment in which nothing can be read. One that has got its other name by now counts: an open may have ended
 /// before it made the next segment. One that was salvaged, and is gone since, does not.
 fn some_unreadable(
@@ -389,11 +330,6 @@ fn keeps_its_name(
     is_damaged || !(begins_its_epoch || before.is_some_and(is_same))
 }
 
-/// True for the place of the first frame of a segment, where its image is.
-fn is_first(offset: u64) -> bool {
-    offset == SEGMENT_HEADER_LEN as u64
-}
-
 /// What is not recorded yet. A segment that cannot be read has its name until it can have another, and what follows it may be given back
 /// meanwhile: that takes no more from the log.
 fn news<'a>(damages: &'a [FileDamage], quarantine: &Quarantine) -> Vec<&'a FileDamage> {
@@ -403,120 +339,10 @@ fn news<'a>(damages: &'a [FileDamage], quarantine: &Quarantine) -> Vec<&'a FileD
     damages.iter().filter(is_news).collect()
 }
 
-/// What is damaged as files: the newest segments, if they are gone, and each in `damages`.
-fn files_aside(
-    dirs: &Directories,
-    segments: &Segments,
-    damages: &[&FileDamage],
-    apply: &dyn Apply,
-    scan: &Scan,
-    chosen: &Chosen,
-    header: &SegmentHeader,
-) -> Result<Vec<Aside>> {
-    let vfs = &*dirs.vfs;
-    let mut set_aside = Vec::new();
-    if let Some(last) = chosen.missing {
-        let items = match segments.newest() {
-            Some(newest) => (end_of_items(vfs, segments, newest)?, header.first_item),
-            None => apply
-                .missing_before(header, &scan.held_back)?
-                .map_or((header.first_item, header.first_item), |missing| missing.items),
-        };
-        set_aside.push(newest_gone(dirs, segments, last, header, items));
-    }
-    for damage in damages {
-        let mut aside = of_file(damage, segments, header);
-        if matches!(damage.state, FileState::Salvaged { first_frame } if !is_first(first_frame)) {
-            aside.0.events = lost_with_head(vfs, segments, apply, scan, damage.segment)?;
-        }
-        set_aside.push(aside);
-    }
-    Ok(set_aside)
-}
-
-fn beginning_gone(dirs: &Directories, oldest: &SegmentHeader, missing: Missing) -> Aside {
-    let last = oldest.id.previous();
-    let path = path_of(dirs, last);
-    let mut aside = whole_segments(last, first_frame_of(oldest.id), &path, missing.what);
-    (aside.lsns, aside.events) = (missing.lsns, missing.items);
-    (aside, Some(0))
-}
-
-/// The items that may have been lost with the head of a segment, of which the rest was salvaged: frames that the image covers, and that
-/// no scan will look for.
-fn lost_with_head(
-    vfs: &dyn Vfs,
-    segments: &Segments,
-    apply: &dyn Apply,
-    scan: &Scan,
-    segment: SegmentId,
-) -> Result<(EventSeq, EventSeq)> {
-    let Some(header) = segments.get(segment).map(|here| here.header) else {
-        return Ok((EventSeq::default(), EventSeq::default()));
-    };
-    let until = header.first_item;
-    let first = match segments.before(segment) {
-        Some(before) => end_of_items(vfs, segments, before)?,
-        None => {
-            let missing = apply.missing_before(&header, &scan.held_back)?;
-            missing.map_or(until, |missing| missing.items.0)
-        }
-    };
-    Ok((first.min(until), until))
-}
-
-/// The item behind the last one in `segment` that can be read. There may be damage before it, of another day even.
-fn end_of_items(vfs: &dyn Vfs, segments: &Segments, segment: &Segment) -> Result<EventSeq> {
-    let mut reader = SegmentReader::open(vfs, segment)?;
-    let void_above = segments.void_above(segment.header.id);
-    let counts = |header: &FrameHeader| void_above.is_none_or(|cut| header.lsn <= cut);
-    let (mut offset, mut end) = (SEGMENT_HEADER_LEN as u64, segment.header.first_item);
-    loop {
-        let here = reader.header(offset)?.filter(counts).map(|header| (offset, header));
-        let found = match here {
-            Some(here) => Some(here),
-            None => first_sound(&mut reader, offset, Lsn::default(), void_above)?,
-        };
-        let Some((at, header)) = found else { return Ok(end) };
-        end = end.max(header.next_item());
-        offset = at + header.frame_len();
-    }
-}
-
 /// Where a segment that is gone should be.
-fn path_of(dirs: &Directories, id: SegmentId) -> PathBuf {
+pub(super) fn path_of(dirs: &Directories, id: SegmentId) -> PathBuf {
     let home = dirs.data.get(directory_of(dirs, id)).unwrap_or(&dirs.home);
     home.join(super::names::segment(id))
-}
-
-fn newest_gone(
-    dirs: &Directories,
-    segments: &Segments,
-    last: SegmentId,
-    header: &SegmentHeader,
-    items: (EventSeq, EventSeq),
-) -> Aside {
-    let first = segments.newest().map_or(last, |newest| newest.header.id.next());
-    let what = format!("@J: segment {last} is missing, to which a checkpoint leads");
-    let mut aside = whole_segments(first, first_frame_of(header.id), &path_of(dirs, last), what);
-    aside.lsns = (Lsn::default(), header.first_lsn);
-    aside.events = (items.0.min(items.1), items.1);
-    (aside, Some(0))
-}
-
-fn whole_segments(first: SegmentId, next: FramePtr, file: &Path, what: String) -> Quarantined {
-    Quarantined {
-        id: 0,
-        found_ms: 0,
-        verdict: Verdict::J,
-        file: file.to_path_buf(),
-        at: start_of(first),
-        next: Some(next),
-        lsns: (Lsn::default(), Lsn::default()),
-        events: (EventSeq::default(), EventSeq::default()),
-        what,
-        bytes: 0,
-    }
 }
 
 pub(crate) fn first_frame_of(segment: SegmentId) -> FramePtr {
@@ -756,6 +582,9 @@ fn next_header(
         return Err(Error::corrupt(what).in_file(&path_of(dirs, id.previous())));
     }
     let epoch = segments.newest().map_or(0, |newest| newest.header.epoch).saturating_add(1);
+    // One that is lost may have begun an epoch, with another cut.
+    let is_lost = |newest: &Segment| highest_name.is_some_and(|name| name > newest.header.id);
+    let epoch = epoch.saturating_add(u32::from(segments.newest().is_some_and(is_lost)));
     let (salt, cut_lsn) = (dirs.vfs.random(), scan.vouched);
     Ok(SegmentHeader { id, salt, first_lsn, cut_lsn, first_item, epoch })
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Log, Ordering, Segment, TAKES_ROOM_BYTES, directory_holding, directory_of, len_of,
-    remove_if_there, reserve_bytes,
+    remove_if_there, reserve_bytes, writer::segment_head,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -135,11 +135,15 @@ impl Log {
         if !self.takes_wait.load(Ordering::Acquire) {
             return Ok(());
         }
-        let next = { self.writer.lock().header.id.next() };
-        let dir = directory_of(&self.dirs, next);
+        let here = { self.writer.lock().header };
+        let dir = directory_of(&self.dirs, here.id.next());
         let home = self.dirs.data.get(dir).unwrap_or(&self.dirs.home);
         let free = self.dirs.vfs.free_bytes(home).unwrap_or(u64::MAX);
-        if free >= TAKES_ROOM_BYTES || self.spares.lock().has_one_for_takes(dir) {
+        // The head of the next segment, with an image as long as it is now, comes first.
+        let head = segment_head(&here, self.apply.image(), 0).len() as u64;
+        if free >= TAKES_ROOM_BYTES.saturating_add(head)
+            || self.spares.lock().has_one_for_takes(dir)
+        {
             return Ok(());
         }
         let what =

@@ -26,7 +26,11 @@ pub(crate) struct Segment {
 
 /// All segments, by id: dense, every header valid and equal to its name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Segments(BTreeMap<SegmentId, Segment>);
+pub(crate) struct Segments {
+    by_id: BTreeMap<SegmentId, Segment>,
+    /// The last LSN before a torn end of which no header tells any more.
+    torn: BTreeMap<SegmentId, Lsn>,
+}
 
 /// A file or directory that cannot be used as it is.
 pub(crate) struct Problem {
@@ -274,73 +278,81 @@ pub(crate) fn read_segment_header(vfs: &dyn Vfs, path: &Path) -> Result<SegmentH
 
 impl Segments {
     pub(crate) fn insert(&mut self, segment: Segment) {
-        self.0.insert(segment.header.id, segment);
+        self.torn.remove(&segment.header.id);
+        self.by_id.insert(segment.header.id, segment);
     }
 
     pub(crate) fn remove(&mut self, id: SegmentId) {
-        self.0.remove(&id);
+        self.by_id.remove(&id);
+        self.torn.remove(&id);
+    }
+
+    /// Behind `last` segment `id` ended torn: see [`find_torn_ends`](Self::find_torn_ends).
+    pub(super) fn set_torn(&mut self, id: SegmentId, last: Lsn) {
+        self.torn.insert(id, last);
     }
 
     pub(crate) fn get(&self, id: SegmentId) -> Option<&Segment> {
-        self.0.get(&id)
+        self.by_id.get(&id)
     }
 
     pub(crate) fn newest(&self) -> Option<&Segment> {
-        self.0.last_key_value().map(|(_, segment)| segment)
+        self.by_id.last_key_value().map(|(_, segment)| segment)
     }
 
     pub(crate) fn oldest(&self) -> Option<&Segment> {
-        self.0.first_key_value().map(|(_, segment)| segment)
+        self.by_id.first_key_value().map(|(_, segment)| segment)
     }
 
     /// Oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Segment> {
-        self.0.values()
+        self.by_id.values()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.by_id.len()
     }
 
     /// From `id` on, oldest first.
     pub(crate) fn from(&self, id: SegmentId) -> impl Iterator<Item = &Segment> {
-        self.0.range(id..).map(|(_, segment)| segment)
+        self.by_id.range(id..).map(|(_, segment)| segment)
     }
 
     /// The segment before `id`.
     pub(crate) fn before(&self, id: SegmentId) -> Option<&Segment> {
-        self.0.range(..id).next_back().map(|(_, segment)| segment)
+        self.by_id.range(..id).next_back().map(|(_, segment)| segment)
     }
 
     /// The segment behind `id`.
     pub(crate) fn after(&self, id: SegmentId) -> Option<&Segment> {
-        self.0.range(id.next()..).next().map(|(_, segment)| segment)
+        self.by_id.range(id.next()..).next().map(|(_, segment)| segment)
     }
 
     /// The highest LSN that may count in segment `id`: above it, frames are void, because a later recovery declared them so. Whatever
     /// the epochs say, and one of them may be a guess ([`salvage`](super::salvage)), none reaches into the next segment.
     pub(crate) fn void_above(&self, id: SegmentId) -> Option<Lsn> {
         let epoch = self.get(id)?.header.epoch;
-        let mut later = self.0.range(id.next()..).map(|(_, later)| &later.header).peekable();
+        let mut later = self.by_id.range(id.next()..).map(|(_, later)| &later.header).peekable();
         let next = later.peek().map(|next| next.first_lsn.previous());
+        let next = next.into_iter().chain(self.torn.get(&id).copied());
         later.filter(|later| later.epoch > epoch).map(|later| later.cut_lsn).chain(next).min()
     }
 
     /// The segment that item `seq` lies in, if it lies anywhere.
     pub(crate) fn of_item(&self, seq: EventSeq) -> Option<&Segment> {
-        self.0.values().rev().find(|segment| segment.header.first_item <= seq)
+        self.by_id.values().rev().find(|segment| segment.header.first_item <= seq)
     }
 
     /// The segment that `lsn` lies in, if it lies anywhere.
     pub(crate) fn of_lsn(&self, lsn: Lsn) -> Option<&Segment> {
-        self.0.values().rev().find(|segment| segment.header.first_lsn <= lsn)
+        self.by_id.values().rev().find(|segment| segment.header.first_lsn <= lsn)
     }
 
     /// What is missing between the ids (@J).
     pub(crate) fn holes(&self) -> Vec<Hole> {
-        self.0
+        self.by_id
             .values()
-            .zip(self.0.values().skip(1))
+            .zip(self.by_id.values().skip(1))
             .filter(|(last, segment)| segment.header.id != last.header.id.next())
             .map(|(last, segment)| {
                 let (last, id) = (last.header.id, segment.header.id);
