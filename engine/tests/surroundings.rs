@@ -9,7 +9,7 @@ use common::{drain, eventually, now, payloads, put_all, submit, texts};
 use fchannel::{
     Channel, CommitError, ErrorKind, Inspector, Options, PutError, Severity, TakeLimit, Verify,
     Wal, WalOptions,
-    io::{File, LockAttempt, Medium, StdVfs, Vfs},
+    io::{File, Filling, LockAttempt, Medium, StdVfs, Vfs},
 };
 use std::{
     io,
@@ -101,14 +101,9 @@ impl Vfs for Surroundings {
         self.inner.create(path, head, donor)
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
         self.descriptor()?;
-        self.inner.reserve(path, size_bytes, pace)
+        self.inner.reserve(path, size_bytes)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! A world whose directories have the same bytes in each run.
 
-use fchannel::io::{File, Holder, LockAttempt, Medium, StdVfs, Vfs};
+use fchannel::io::{File, Filling, Holder, LockAttempt, Medium, StdVfs, Vfs};
 use std::{
     io,
     path::Path,
@@ -44,13 +44,8 @@ impl Vfs for Repeating {
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
         self.files.create(path, head, donor)
     }
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        self.files.reserve(path, size_bytes, pace)
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
+        self.files.reserve(path, size_bytes)
     }
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
         self.files.retire(path, spare)

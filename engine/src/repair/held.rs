@@ -1,6 +1,6 @@
 //! A world in which one's own locks are no obstacle: who holds the directories opens the channel in them, and lets nobody in between.
 
-use crate::io::{File, Holder, LockAttempt, Medium, Vfs};
+use crate::io::{File, Filling, Holder, LockAttempt, Medium, Vfs};
 use std::{io, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 /// Another world, whose locks are held already.
@@ -31,13 +31,8 @@ impl Vfs for Held {
         self.0.create(path, head, donor)
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        self.0.reserve(path, size_bytes, pace)
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
+        self.0.reserve(path, size_bytes)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! A world whose files can be read and whose changes stay in memory: what would be done can be done, and looked at.
 
 use crate::{
-    io::{File, Holder, LockAttempt, Medium, Sync, Vfs},
+    io::{File, Filling, Holder, LockAttempt, Medium, Sync, Vfs},
     sync::Mutex,
 };
 use std::{
@@ -94,13 +94,8 @@ impl Vfs for Overlay {
     }
 
     /// A reserve of zeros is nothing to look at.
-    fn reserve(
-        &self,
-        _path: &Path,
-        _size_bytes: u64,
-        _pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        Ok(true)
+    fn reserve(&self, _path: &Path, _size_bytes: u64) -> io::Result<Filling> {
+        Ok(Box::new(|_| Ok(true)))
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

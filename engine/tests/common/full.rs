@@ -1,6 +1,6 @@
 //! Another world's disk with so much room and no more: a write beyond it writes what fits, and fails.
 
-use fchannel::io::{File, LockAttempt, Medium, Sync, Vfs};
+use fchannel::io::{File, Filling, LockAttempt, Medium, Sync, Vfs};
 use std::{
     io::{self, IoSlice},
     path::{Path, PathBuf},
@@ -139,14 +139,9 @@ impl Vfs for FullVfs {
         Ok(self.file(self.inner.create(path, head, donor)?))
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
         self.ask(size_bytes)?;
-        self.inner.reserve(path, size_bytes, pace)
+        self.inner.reserve(path, size_bytes)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Real files with a gate before each write: writes wait at it, or panic, or fail, as the test says.
 
-use fchannel::io::{File, LockAttempt, Medium, StdVfs, Sync, Vfs};
+use fchannel::io::{File, Filling, LockAttempt, Medium, StdVfs, Sync, Vfs};
 use std::{
     io::{self, IoSlice},
     path::Path,
@@ -128,13 +128,8 @@ impl Vfs for GateVfs {
         Ok(Arc::new(GateFile { gate: self.gate.clone(), inner }))
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        self.inner.reserve(path, size_bytes, pace)
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
+        self.inner.reserve(path, size_bytes)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
