@@ -530,6 +530,15 @@ pub(crate) const PLANTS: &[Plant] = &[
         )],
     ),
     plant(
+        "leave-what-is-half-made",
+        "create, and ahead: what was begun and cannot be completed is removed; else it takes room until the next open",
+        &[edit(
+            "io/durable.rs",
+            "        if !self.is_named {\n            drop(self",
+            "        if false {\n            drop(self",
+        )],
+    ),
+    plant(
         "go-on-without-a-record",
         "quarantine: a damage is recorded before the log goes on behind it; else events are lost in silence",
         &[edit(
