@@ -9,7 +9,7 @@ use common::{drain, eventually, now, payloads, put_all, submit, texts};
 use fchannel::{
     Channel, CommitError, ErrorKind, Inspector, Options, PutError, Severity, TakeLimit, Verify,
     Wal, WalOptions,
-    io::{File, Filling, LockAttempt, Medium, StdVfs, Vfs},
+    io::{File, Filling, LockAttempt, Medium, StdVfs, Vfs, delegate_vfs},
 };
 use std::{
     io,
@@ -76,9 +76,7 @@ impl Surroundings {
 }
 
 impl Vfs for Surroundings {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.create_dir(dir)
-    }
+    delegate_vfs!(inner: create_dir free_bytes medium monotonic random);
 
     fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
         self.descriptor()?;
@@ -126,24 +124,8 @@ impl Vfs for Surroundings {
         self.inner.remove(path)
     }
 
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.inner.free_bytes(dir)
-    }
-
-    fn medium(&self, dir: &Path) -> io::Result<Medium> {
-        self.inner.medium(dir)
-    }
-
     fn wall_ms(&self) -> u64 {
         self.knobs.wall_ms.load(SeqCst)
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.inner.monotonic()
-    }
-
-    fn random(&self) -> u64 {
-        self.inner.random()
     }
 
     fn spawn(

@@ -7,12 +7,15 @@
 //! that returns success has reached the medium; a 512-byte sector is written whole or not at all; bytes nobody writes do not change
 //! without a checksum noticing.
 
+mod delegate;
 mod durable;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod std;
 mod sys;
 
+#[doc(hidden)]
+pub use self::delegate::delegate_vfs;
 pub use self::std::StdVfs;
 
 use ::std::{
