@@ -251,7 +251,7 @@ fn with_one_begun() -> (tempfile::TempDir, FullVfs, Channel) {
     };
     eventually("the reserves are there", || count("spare-", 16 << 20) == 2 && !is_begun(&dir));
     put(&channel, 9 << 20);
-    eventually("a segment is begun", || count("spare-3.tmp", 4 << 20) == 1);
+    eventually("a segment is begun", || count("spare-3.tmp", (17 << 20) + 1) == 1);
     (dir, disk, channel)
 }
 

@@ -264,6 +264,9 @@ impl Log {
     }
 }
 
+#[cfg(all(test, fchannel_loom))]
+mod interleavings;
+
 #[cfg(test)]
 mod tests {
     use super::*;
