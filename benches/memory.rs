@@ -1,6 +1,6 @@
 //! A disk of memory: what is left of a commit when the disk costs nothing.
 
-use fchannel::io::{File, LockAttempt, Medium, Sync, Vfs};
+use fchannel::io::{File, Filling, LockAttempt, Medium, Sync, Vfs};
 use std::{
     collections::BTreeMap,
     io::{self, IoSlice},
@@ -127,9 +127,9 @@ impl Vfs for MemoryVfs {
         Ok(Arc::new(MemoryFile(self.put(path, head.to_vec()))))
     }
 
-    fn reserve(&self, path: &Path, _: u64, _: &mut dyn FnMut(u64) -> bool) -> io::Result<bool> {
+    fn reserve(&self, path: &Path, _: u64) -> io::Result<Filling> {
         self.put(path, Vec::new());
-        Ok(true)
+        Ok(Box::new(|_| Ok(true)))
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

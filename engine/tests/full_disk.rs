@@ -16,7 +16,7 @@ use fchannel::{
 };
 use std::{
     future::Future,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     task::{Context, Wake, Waker},
 };
@@ -67,11 +67,20 @@ impl Place {
         channel
     }
 
+    fn make_spare(&self, number: u32, bytes: u64) {
+        let mut fill = self.disk.reserve(&spare(number), bytes).unwrap();
+        assert!(fill(bytes).unwrap());
+    }
+
     fn assert_sound(&self) {
         let inspector = Inspector::open_on(Arc::new(self.disk.clone()), Path::new(DIR)).unwrap();
         let verification = inspector.verify(Verify::default(), |_| {}).unwrap();
         assert!(verification.worst.is_none_or(|worst| worst == Severity::Info), "{verification:?}");
     }
+}
+
+fn spare(number: u32) -> PathBuf {
+    Path::new(DIR).join(format!("spare-{number}"))
 }
 
 fn long() -> String {
@@ -451,10 +460,7 @@ fn an_open_on_a_full_disk_takes_the_largest_spare() {
     drop(channel);
     place.world.kill();
     for (number, bytes) in [(101, SEGMENT), (102, SEGMENT / 2), (103, SEGMENT / 2)] {
-        place
-            .disk
-            .reserve(&Path::new(DIR).join(format!("spare-{number}")), bytes, &mut |_| true)
-            .unwrap();
+        place.make_spare(number, bytes);
     }
     place.disk.leave_nothing();
     let channel = place.open().unwrap();
@@ -495,10 +501,7 @@ fn an_open_that_finds_no_room_leaves_all_as_it_was() {
     drop(channel);
     place.world.kill();
     for number in 101..105 {
-        place
-            .disk
-            .reserve(&Path::new(DIR).join(format!("spare-{number}")), SEGMENT / 2, &mut |_| true)
-            .unwrap();
+        place.make_spare(number, SEGMENT / 2);
     }
     place.disk.leave_nothing();
     for _ in 0..2 {
@@ -610,10 +613,7 @@ fn takes_wait_for_room_at_the_end_of_a_reserve_shorter_than_a_segment() {
     place.options.transaction_events_max = u32::try_from(EVENTS).unwrap();
     for number in 1..=2 {
         place.world.create_dir(Path::new(DIR)).unwrap();
-        place
-            .disk
-            .reserve(&Path::new(DIR).join(format!("spare-{number}")), SEGMENT / 2, &mut |_| true)
-            .unwrap();
+        place.make_spare(number, SEGMENT / 2);
     }
     let channel = place.open().unwrap();
     let taken = taken_until_refused(&place, &channel, 2);
@@ -893,7 +893,6 @@ fn reserves_are_made_below_the_floor_of_free_space() {
 /// A spare that somebody had deleted stopped the log: where the next segment was to be made of it, and where a larger one took its place.
 #[test]
 fn spares_that_somebody_deleted_stop_nothing() {
-    let path = |number: u32| Path::new(DIR).join(format!("spare-{number}"));
     let place = Place::new(59);
     let channel = place.open().unwrap();
     for _ in 0..9 {
@@ -903,13 +902,13 @@ fn spares_that_somebody_deleted_stop_nothing() {
     place.world.kill();
     // One too many, one to be used next, and one in whose place a spent segment comes.
     for (number, bytes) in [(91, 100), (92, 200), (93, 300), (94, SEGMENT), (95, SEGMENT)] {
-        place.disk.reserve(&path(number), bytes, &mut |_| true).unwrap();
+        place.make_spare(number, bytes);
     }
     let channel = place.open().unwrap();
     assert!(!spares(&place).contains(&"spare-91".to_owned()), "the open used the smallest");
-    place.world.delete(&path(92));
+    place.world.delete(&spare(92));
     channel.tick().unwrap();
-    place.world.delete(&path(93));
+    place.world.delete(&spare(93));
     assert_eq!(drain(&channel).len(), 9);
     for event in ["one", "two"] {
         channel.put(event.as_bytes()).unwrap();

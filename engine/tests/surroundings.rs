@@ -9,7 +9,7 @@ use common::{drain, eventually, now, payloads, put_all, submit, texts};
 use fchannel::{
     Channel, CommitError, ErrorKind, Inspector, Options, PutError, Severity, TakeLimit, Verify,
     Wal, WalOptions,
-    io::{File, LockAttempt, Medium, StdVfs, Vfs},
+    io::{File, Filling, LockAttempt, Medium, StdVfs, Vfs, delegate_vfs},
 };
 use std::{
     io,
@@ -76,9 +76,7 @@ impl Surroundings {
 }
 
 impl Vfs for Surroundings {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.create_dir(dir)
-    }
+    delegate_vfs!(inner: create_dir free_bytes medium monotonic random);
 
     fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
         self.descriptor()?;
@@ -101,14 +99,9 @@ impl Vfs for Surroundings {
         self.inner.create(path, head, donor)
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
         self.descriptor()?;
-        self.inner.reserve(path, size_bytes, pace)
+        self.inner.reserve(path, size_bytes)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
@@ -131,24 +124,8 @@ impl Vfs for Surroundings {
         self.inner.remove(path)
     }
 
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.inner.free_bytes(dir)
-    }
-
-    fn medium(&self, dir: &Path) -> io::Result<Medium> {
-        self.inner.medium(dir)
-    }
-
     fn wall_ms(&self) -> u64 {
         self.knobs.wall_ms.load(SeqCst)
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.inner.monotonic()
-    }
-
-    fn random(&self) -> u64 {
-        self.inner.random()
     }
 
     fn spawn(

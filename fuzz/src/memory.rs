@@ -1,7 +1,7 @@
 //! A disk of memory: it forgets nothing and fails never. What a disk does to a log in a crash is the business of the simulated one; here
 //! the bytes themselves are hostile.
 
-use fchannel::io::{File, LockAttempt, Medium, Sync, Vfs};
+use fchannel::io::{File, Filling, LockAttempt, Medium, Sync, Vfs};
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
@@ -143,14 +143,9 @@ impl Vfs for MemoryVfs {
         Ok(self.put(path, bytes))
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        _pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
         self.put(path, vec![0; size_bytes as usize]);
-        Ok(true)
+        Ok(Box::new(|_| Ok(true)))
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

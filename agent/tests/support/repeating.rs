@@ -1,6 +1,6 @@
 //! A world whose directories have the same bytes in each run.
 
-use fchannel::io::{File, Holder, LockAttempt, Medium, StdVfs, Vfs};
+use fchannel::io::{File, Filling, Holder, LockAttempt, Medium, StdVfs, Vfs, delegate_vfs};
 use std::{
     io,
     path::Path,
@@ -26,50 +26,11 @@ impl Repeating {
 }
 
 impl Vfs for Repeating {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.files.create_dir(dir)
-    }
-    fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.files.lock(dir)
-    }
-    fn holder(&self, dir: &Path) -> io::Result<Holder> {
-        self.files.holder(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.files.sync_dir(dir)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.files.list(dir)
-    }
-    fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
-        self.files.create(path, head, donor)
-    }
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        self.files.reserve(path, size_bytes, pace)
-    }
-    fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
-        self.files.retire(path, spare)
-    }
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.files.open(path)
-    }
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.files.replace(path, bytes)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.files.remove(path)
-    }
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.files.free_bytes(dir)
-    }
-    fn medium(&self, dir: &Path) -> io::Result<Medium> {
-        self.files.medium(dir)
-    }
+    delegate_vfs!(
+        files: create_dir lock holder sync_dir list create reserve retire open replace remove free_bytes
+            medium
+    );
+
     fn wall_ms(&self) -> u64 {
         1_795_162_442_000 + self.next()
     }

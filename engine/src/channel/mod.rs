@@ -466,15 +466,14 @@ impl Channel {
     }
 
     /// Does what is due at this moment of the world's clock: a sync under `Interval`, the frame that vouches for the last commit when none
-    /// has followed, a checkpoint, the reserve for a full disk. For a
-    /// world without threads.
+    /// has followed, a checkpoint, the reserve for a full disk, the next segment's blocks. For a world without threads.
     ///
     /// # Errors
     /// As [`sync`](Self::sync) and [`checkpoint`](Self::checkpoint).
     pub fn tick(&self) -> Result<()> {
         let shared = self.shared();
         shared.log.make_reserves()?;
-        shared.log.prepare_if_wanted()?;
+        shared.log.prepare()?;
         if shared.log.sync_interval().is_some() {
             shared.log.sync()?;
         }

@@ -4,6 +4,7 @@
 //! the bytes are on the medium before they get their name (else the name leads to half of them), and the directory is synced before
 //! anybody builds on the name (else a power cut takes it back). The simulated disk crashes between any two steps.
 
+use super::Filling;
 use std::{
     ffi::OsString,
     io,
@@ -11,8 +12,8 @@ use std::{
 };
 
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
-/// A reserve goes to the disk in pieces of this size.
-const RESERVE_PIECE_BYTES: u64 = 1 << 20;
+/// Zeros begin to go to the disk in pieces of this size.
+const WRITE_OUT_BYTES: u64 = 1 << 20;
 
 /// What a disk does in one step.
 pub(super) trait Steps {
@@ -45,7 +46,7 @@ pub(super) trait Steps {
 }
 
 /// See [`Vfs::create`](super::Vfs::create).
-pub(super) fn create<S: Steps>(
+pub(super) fn create<S: Steps + Clone>(
     disk: &S,
     path: &Path,
     head: &[u8],
@@ -63,34 +64,30 @@ pub(super) fn create<S: Steps>(
 }
 
 /// See [`Vfs::reserve`](super::Vfs::reserve).
-pub(super) fn reserve<S: Steps>(
-    disk: &S,
-    path: &Path,
-    size_bytes: u64,
-    pace: &mut dyn FnMut(u64) -> bool,
-) -> io::Result<bool> {
-    let mut go_on = true;
-    let zeros = |file: &S::Made| {
-        let mut filled = 0;
-        while filled < size_bytes {
-            let piece = ZEROS.len().min(usize::try_from(size_bytes - filled).unwrap_or(usize::MAX));
-            disk.fill(file, filled, ZEROS.get(..piece).unwrap_or(&ZEROS))?;
+pub(super) fn reserve<S>(disk: &S, path: &Path, size_bytes: u64) -> io::Result<Filling>
+where
+    S: Steps<Made: Send> + Clone + Send + 'static,
+{
+    let mut made = Unnamed::new(disk, path);
+    let file = disk.make(&made.temporary)?;
+    let mut filled = 0;
+    Ok(Box::new(move |bytes| {
+        let until = bytes.min(size_bytes);
+        while filled < until {
+            let piece = ZEROS.len().min(usize::try_from(until - filled).unwrap_or(usize::MAX));
+            made.disk.fill(&file, filled, ZEROS.get(..piece).unwrap_or(&ZEROS))?;
+            let begun = filled / WRITE_OUT_BYTES * WRITE_OUT_BYTES;
             filled += piece as u64;
             // Bit by bit: a sync of all of it would hold up those of everybody else.
-            if filled % RESERVE_PIECE_BYTES == 0 && filled < size_bytes {
-                disk.begin_write_out(file, filled - RESERVE_PIECE_BYTES, RESERVE_PIECE_BYTES);
-                go_on = pace(filled);
-                if !go_on {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
+            if filled >= begun + WRITE_OUT_BYTES {
+                made.disk.begin_write_out(&file, begun, WRITE_OUT_BYTES);
             }
         }
-        Ok(())
-    };
-    match make_and_name(disk, path, zeros) {
-        Err(_) if !go_on => Ok(false),
-        answer => answer.map(|_| true),
-    }
+        if filled == size_bytes && !made.is_named {
+            made.name(&file)?;
+        }
+        Ok(made.is_named)
+    }))
 }
 
 /// See [`Vfs::retire`](super::Vfs::retire).
@@ -100,7 +97,7 @@ pub(super) fn retire<S: Steps>(disk: &S, path: &Path, spare: &Path) -> io::Resul
 }
 
 /// See [`Vfs::replace`](super::Vfs::replace).
-pub(super) fn replace<S: Steps>(disk: &S, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace<S: Steps + Clone>(disk: &S, path: &Path, bytes: &[u8]) -> io::Result<()> {
     make_and_name(disk, path, |file| disk.fill(file, 0, bytes)).map(drop)
 }
 
@@ -142,23 +139,48 @@ pub(super) fn create_dir(
 }
 
 /// A new file with what `fill` writes, under a temporary name until all of it is durable.
-fn make_and_name<S: Steps>(
+fn make_and_name<S: Steps + Clone>(
     disk: &S,
     path: &Path,
     fill: impl FnOnce(&S::Made) -> io::Result<()>,
 ) -> io::Result<S::Made> {
-    let made = temporary(path);
-    let fill_and_name = || -> io::Result<S::Made> {
-        let file = disk.make(&made)?;
-        fill(&file)?;
-        disk.sync_made(&file)?;
-        disk.rename(&made, path)?;
-        Ok(file)
-    };
-    // What cannot be deleted either has a temporary name: recovery tries again.
-    let file = fill_and_name().inspect_err(|_| drop(disk.unlink(&made)))?;
-    sync_parent_of_named(disk, path)?;
+    let mut made = Unnamed::new(disk, path);
+    let file = disk.make(&made.temporary)?;
+    fill(&file)?;
+    made.name(&file)?;
     Ok(file)
+}
+
+/// The temporary name of a file that is being made. Dropped before the file has its own, it takes the file with it; what cannot be
+/// deleted either, recovery tries again.
+struct Unnamed<S: Steps> {
+    disk: S,
+    path: PathBuf,
+    temporary: PathBuf,
+    is_named: bool,
+}
+
+impl<S: Steps + Clone> Unnamed<S> {
+    fn new(disk: &S, path: &Path) -> Self {
+        let (path, temporary) = (path.to_path_buf(), temporary(path));
+        Self { disk: disk.clone(), path, temporary, is_named: false }
+    }
+
+    /// Gives `file` its own name, durable with what was written.
+    fn name(&mut self, file: &S::Made) -> io::Result<()> {
+        self.disk.sync_made(file)?;
+        self.disk.rename(&self.temporary, &self.path)?;
+        self.is_named = true;
+        sync_parent_of_named(&self.disk, &self.path)
+    }
+}
+
+impl<S: Steps> Drop for Unnamed<S> {
+    fn drop(&mut self) {
+        if !self.is_named {
+            drop(self.disk.unlink(&self.temporary));
+        }
+    }
 }
 
 /// Syncs the parent of a file that has its name already: no error of this says that nothing is left behind.

@@ -7,12 +7,15 @@
 //! that returns success has reached the medium; a 512-byte sector is written whole or not at all; bytes nobody writes do not change
 //! without a checksum noticing.
 
+mod delegate;
 mod durable;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod std;
 mod sys;
 
+#[doc(hidden)]
+pub use self::delegate::delegate_vfs;
 pub use self::std::StdVfs;
 
 use ::std::{
@@ -110,6 +113,13 @@ pub enum Medium {
     Memory(&'static str),
 }
 
+/// A file of zeros that is being made, by [`Vfs::reserve`]: writes them up to so many bytes, and answers whether the file is complete, and
+/// durable with its name. Dropped before, it leaves nothing behind.
+///
+/// # Errors
+/// After an error it is to be dropped. `StorageFull` leaves nothing behind.
+pub type Filling = Box<dyn FnMut(u64) -> io::Result<bool> + Send>;
+
 /// A file system, a clock, a source of chance and of threads.
 pub trait Vfs: Send + ::std::marker::Sync {
     /// Makes `dir` and its missing parents, durably. So it does with those that are there: a killed predecessor may have made them, and not
@@ -153,18 +163,11 @@ pub trait Vfs: Send + ::std::marker::Sync {
     /// `StorageFull` leaves nothing behind. After another error `path` may exist or not.
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>>;
 
-    /// Makes `path` a file of `size_bytes` zeros, durable with its name on return: a donor whose blocks are written. `pace` is called with
-    /// the bytes that are written, after every MiB, and may wait, so that others get at the disk. If it says false the file is given
-    /// up, nothing is left behind, and the answer is false.
+    /// Begins to make `path` a file of `size_bytes` zeros: a donor whose blocks are written.
     ///
     /// # Errors
-    /// `StorageFull` leaves nothing behind.
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool>;
+    /// As those of [`Filling`].
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling>;
 
     /// Renames `path` to `spare`, durable on return.
     ///

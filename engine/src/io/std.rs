@@ -6,7 +6,7 @@
 )]
 
 use super::{
-    File, Holder, LockAttempt, Medium, Sync, Vfs,
+    File, Filling, Holder, LockAttempt, Medium, Sync, Vfs,
     durable::{self, Steps},
     not_for_want_of_room,
     sys::{self, uring::Ring},
@@ -26,7 +26,7 @@ use std::{
 const LOCK_FILE: &str = "in_use.lock";
 
 /// The operating system's files, clock and threads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StdVfs {
     started: Instant,
     commit_calls: CommitCalls,
@@ -282,13 +282,8 @@ impl Vfs for StdVfs {
         Ok(Arc::new(StdFile { file, ring }))
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        durable::reserve(self, path, size_bytes, pace)
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
+        durable::reserve(self, path, size_bytes)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
@@ -414,7 +409,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let vfs = StdVfs::default();
         let spare = dir.path().join("spare-1");
-        assert!(vfs.reserve(&spare, 100_000, &mut |_| true).unwrap());
+        let mut fill = vfs.reserve(&spare, 100_000).unwrap();
+        assert!(!fill(99_999).unwrap());
+        assert_eq!(vfs.list(dir.path()).unwrap(), ["spare-1.tmp"]);
+        assert!(fill(100_000).unwrap());
         let file = vfs.create(&dir.path().join("seg-2"), b"new head", Some(&spare)).unwrap();
         assert_eq!(file.len().unwrap(), 100_000);
         assert_eq!(vfs.list(dir.path()).unwrap(), ["seg-2"]);

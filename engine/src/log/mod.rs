@@ -152,6 +152,7 @@ impl Log {
     ) -> Self {
         let end = FramePtr { segment: writer.header.id, offset: writer.offset };
         let tail = Tail::new(options.tail_cache_bytes);
+        let preparer = Preparer::new(options.segment_bytes_max, dirs.vfs.monotonic());
         Self {
             dirs,
             options,
@@ -168,7 +169,7 @@ impl Log {
             on_reserve: AtomicBool::new(false),
             takes_wait: AtomicBool::new(false),
             counters: Counters::default(),
-            preparer: Preparer::default(),
+            preparer,
             threads: Mutex::default(),
         }
     }
@@ -262,6 +263,7 @@ impl Log {
             error.as_poison()
         });
         self.group.stop(poison);
+        self.preparer.give_up();
         self.apply.stopped();
         poison.clone()
     }
@@ -555,6 +557,8 @@ impl Log {
                 ));
             }
         }
+        // Where there was no such thread.
+        drop(self.prepare());
         // Where there was no such thread, or a frame came while it ended. Who leads now goes on by itself.
         while self.lead_once() {}
     }

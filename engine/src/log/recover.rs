@@ -211,7 +211,6 @@ pub(crate) fn open(
         left_behind: false,
         last_write_at: dirs.vfs.monotonic(),
         free_space: None,
-        progress: super::prepare::Progress::begin(options.segment_bytes_max, dirs.vfs.monotonic()),
     };
     let log = Log::new(dirs, options, apply, segments, spares, quarantine, writer);
     log.set_on_reserve(on_reserve);

@@ -84,7 +84,7 @@ impl Log {
         if self.dirs.vfs.free_bytes(home).is_ok_and(|free| free < wanted) {
             return Ok(false);
         }
-        let made = self.dirs.vfs.reserve(&path, bytes, &mut |_| true);
+        let made = self.dirs.vfs.reserve(&path, bytes).and_then(|mut fill| fill(bytes));
         match made.map_err(|error| Error::io("cannot make the reserve", &path, error)) {
             Ok(made) => {
                 self.spares.lock().keep(dir, path, bytes);

@@ -5,7 +5,6 @@
 use super::{
     Frame, Log,
     group::{Committed, InFlight, Request},
-    prepare::Progress,
     segments::directory_of,
     spares::{Blocks, create_segment},
 };
@@ -69,7 +68,6 @@ pub(crate) struct Writer {
     pub(crate) last_write_at: Duration,
     /// Free bytes of the active segment's disk, and when they were looked up.
     pub(crate) free_space: Option<(Duration, u64)>,
-    pub(crate) progress: Progress,
 }
 
 /// What became of a group.
@@ -222,7 +220,7 @@ impl Writer {
         (self.next_lsn, self.next_item) = (lsn, item);
         self.offset += bytes;
         self.grow_to(self.offset + filled);
-        self.progress.add(log, bytes, self.offset, started);
+        log.preparer.wrote(bytes, self.offset, started);
         if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
             self.sync()?;
         }
@@ -246,6 +244,7 @@ impl Writer {
         flight: &mut InFlight,
         error: &Error,
     ) -> Result<()> {
+        log.preparer.give_up();
         // Under `Interval` not all of it is synced yet. An error of this is final.
         self.sync()?;
         let (from, to) = (self.header.id, self.header.id.next());
@@ -430,6 +429,7 @@ impl Writer {
         self.sync()?;
         match self.rotate(log, Blocks::Free) {
             Err(error) if error.kind() == &ErrorKind::DiskFull => {
+                log.preparer.give_up();
                 flight.refuse(&error, |request| request.refusable);
                 if flight.frames().is_empty() {
                     return Ok(());
@@ -484,7 +484,7 @@ impl Writer {
         self.last_kind = Kind::IMAGE;
         self.file_len = file_len;
         self.free_space = None;
-        self.progress = Progress::begin(log.options.segment_bytes_max, log.dirs.vfs.monotonic());
+        log.preparer.rotated(log.dirs.vfs.monotonic());
         log.set_end(FramePtr { segment: header.id, offset: self.offset });
         Ok(())
     }
@@ -532,6 +532,7 @@ impl Writer {
         self.free_space = Some((when, free));
         if free < floor.saturating_add(group) {
             self.free_space = None;
+            log.preparer.give_up();
             let what = format!(
                 "{free} bytes are free, and {} keeps {floor} of them; takes go on",
                 if log.options.free_space_min_bytes == floor {

@@ -1,7 +1,7 @@
 //! A world whose files can be read and whose changes stay in memory: what would be done can be done, and looked at.
 
 use crate::{
-    io::{File, Holder, LockAttempt, Medium, Sync, Vfs},
+    io::{File, Filling, Holder, LockAttempt, Medium, Sync, Vfs, delegate_vfs},
     sync::Mutex,
 };
 use std::{
@@ -50,6 +50,8 @@ fn gone() -> io::Error {
 }
 
 impl Vfs for Overlay {
+    delegate_vfs!(below: holder free_bytes medium wall_ms monotonic random);
+
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         if self.below.list(dir).is_err() {
             self.set(dir, Some(Changed::Directory));
@@ -59,10 +61,6 @@ impl Vfs for Overlay {
 
     fn lock(&self, _dir: &Path) -> io::Result<LockAttempt> {
         Ok(LockAttempt::Taken(Box::new(())))
-    }
-
-    fn holder(&self, dir: &Path) -> io::Result<Holder> {
-        self.below.holder(dir)
     }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
@@ -94,13 +92,8 @@ impl Vfs for Overlay {
     }
 
     /// A reserve of zeros is nothing to look at.
-    fn reserve(
-        &self,
-        _path: &Path,
-        _size_bytes: u64,
-        _pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        Ok(true)
+    fn reserve(&self, _path: &Path, _size_bytes: u64) -> io::Result<Filling> {
+        Ok(Box::new(|_| Ok(true)))
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
@@ -135,26 +128,6 @@ impl Vfs for Overlay {
         self.open(path)?;
         self.set(path, None);
         Ok(())
-    }
-
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.below.free_bytes(dir)
-    }
-
-    fn medium(&self, dir: &Path) -> io::Result<Medium> {
-        self.below.medium(dir)
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.below.wall_ms()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.below.monotonic()
-    }
-
-    fn random(&self) -> u64 {
-        self.below.random()
     }
 
     fn spawn(

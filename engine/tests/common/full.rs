@@ -1,6 +1,6 @@
 //! Another world's disk with so much room and no more: a write beyond it writes what fits, and fails.
 
-use fchannel::io::{File, LockAttempt, Medium, Sync, Vfs};
+use fchannel::io::{File, Filling, LockAttempt, Medium, Sync, Vfs, delegate_vfs};
 use std::{
     io::{self, IoSlice},
     path::{Path, PathBuf},
@@ -113,21 +113,9 @@ impl File for FullFile {
 }
 
 impl Vfs for FullVfs {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.create_dir(dir)
-    }
-
-    fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.inner.lock(dir)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.sync_dir(dir)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
+    delegate_vfs!(
+        inner: create_dir lock sync_dir list retire remove medium wall_ms monotonic random spawn
+    );
 
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
         let there = match donor {
@@ -139,18 +127,9 @@ impl Vfs for FullVfs {
         Ok(self.file(self.inner.create(path, head, donor)?))
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
         self.ask(size_bytes)?;
-        self.inner.reserve(path, size_bytes, pace)
-    }
-
-    fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
-        self.inner.retire(path, spare)
+        self.inner.reserve(path, size_bytes)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -162,35 +141,7 @@ impl Vfs for FullVfs {
         self.inner.replace(path, bytes)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove(path)
-    }
-
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         Ok(if *self.lies.lock().unwrap() { u64::MAX >> 1 } else { self.free() })
-    }
-
-    fn medium(&self, dir: &Path) -> io::Result<Medium> {
-        self.inner.medium(dir)
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.inner.wall_ms()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.inner.monotonic()
-    }
-
-    fn random(&self) -> u64 {
-        self.inner.random()
-    }
-
-    fn spawn(
-        &self,
-        name: &str,
-        body: Box<dyn FnOnce() + Send>,
-    ) -> io::Result<Option<JoinHandle<()>>> {
-        self.inner.spawn(name, body)
     }
 }

@@ -1,6 +1,6 @@
 //! Real files with a gate before each write: writes wait at it, or panic, or fail, as the test says.
 
-use fchannel::io::{File, LockAttempt, Medium, StdVfs, Sync, Vfs};
+use fchannel::io::{File, Filling, LockAttempt, Medium, StdVfs, Sync, Vfs, delegate_vfs};
 use std::{
     io::{self, IoSlice},
     path::Path,
@@ -107,70 +107,14 @@ impl File for GateFile {
 }
 
 impl Vfs for GateVfs {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.create_dir(dir)
-    }
-
-    fn lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.inner.lock(dir)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.sync_dir(dir)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
+    delegate_vfs!(
+        inner: create_dir lock sync_dir list reserve retire open replace remove free_bytes medium wall_ms
+            monotonic random
+    );
 
     fn create(&self, path: &Path, head: &[u8], donor: Option<&Path>) -> io::Result<Arc<dyn File>> {
         let inner = self.inner.create(path, head, donor)?;
         Ok(Arc::new(GateFile { gate: self.gate.clone(), inner }))
-    }
-
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        self.inner.reserve(path, size_bytes, pace)
-    }
-
-    fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {
-        self.inner.retire(path, spare)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.inner.open(path)
-    }
-
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.inner.replace(path, bytes)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove(path)
-    }
-
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.inner.free_bytes(dir)
-    }
-
-    fn medium(&self, dir: &Path) -> io::Result<Medium> {
-        self.inner.medium(dir)
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.inner.wall_ms()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.inner.monotonic()
-    }
-
-    fn random(&self) -> u64 {
-        self.inner.random()
     }
 
     fn spawn(

@@ -231,7 +231,8 @@ impl History {
         let (options, spare_dirs) = options(&mut rng, class);
         let options = Options { take_sync: take_sync(seed), ..options };
         let mut maker = Maker { rng, class };
-        let steps = maker.steps();
+        let mut steps = maker.steps();
+        let options = ahead(seed, class, options, &mut steps);
         let damages = match class {
             Class::Damage => 1,
             Class::Around => 1 + maker.rng.below(2),
@@ -256,6 +257,20 @@ fn take_sync(seed: u64) -> TakeSync {
     } else {
         TakeSync::EachCommit
     }
+}
+
+/// Some have segments, and groups, so large that the next segment is written ahead: by a chance of its own, as above.
+fn ahead(seed: u64, class: Class, options: Options, steps: &mut Vec<Step>) -> Options {
+    let mut maker = Maker { rng: Rng::new(seed ^ 0x3c79_ac49_2ba7_b653), class };
+    let unfit = matches!(class, Class::Wal | Class::EachOperation);
+    if !maker.rng.chance(8) || unfit || KEPT_BEFORE_TAKE_SYNC.contains(&seed) {
+        return options;
+    }
+    for _ in 0..1 + maker.rng.below(3) {
+        let at = maker.rng.index(steps.len() + 1);
+        steps.splice(at..at, maker.large_groups());
+    }
+    Options { segment_bytes_max: 256 << 10, ..options }
 }
 
 fn options(rng: &mut Rng, class: Class) -> (Options, Vec<PathBuf>) {
@@ -345,6 +360,25 @@ impl Maker {
             steps.push(Step::Tick { ms: 100 });
             steps.push(Step::Checkpoint { meanwhile: None });
         }
+    }
+
+    /// Groups of which three fill a segment, and what happens between them while the next one is written ahead.
+    fn large_groups(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for _ in 0..3 + self.rng.below(5) {
+            let events = vec![74_000 + self.rng.below(12_000) as u32];
+            steps.push(Step::Put { events, mark: None, fate: Fate::Commit });
+            if self.rng.chance(40) {
+                let fault = if self.rng.chance(70) { Fault::Crash } else { self.fault() };
+                let plan = Plan::Fault(1 + self.rng.below(6), fault);
+                let ending = Ending { end: self.end(), attempts: self.attempts(false) };
+                steps.push(Step::Plan { plan, ending });
+            }
+            // Now and then the load has ended.
+            let ms = if self.rng.chance(10) { 130_000 } else { self.rng.below(100) };
+            steps.push(Step::Tick { ms });
+        }
+        steps
     }
 
     /// A group of frames of one size whose write ends in a crash, and recoveries that do so too: what one of them wrote over a spare, and

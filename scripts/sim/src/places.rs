@@ -10,6 +10,8 @@ const WRITTEN: &[&str] = &["write", "sync"];
 const COPIED: &[&str] = &["make", "rename to", "sync directory of", "write", "sync"];
 /// A spare that is written over, or made.
 const FILLED: &[&str] = &["fill", "sync"];
+/// One that is made bit by bit, or given up.
+const AHEAD: &[&str] = &["fill", "sync", "rename to", "sync directory of", "unlink"];
 const RETIRED: &[&str] = &["rename to"];
 const REMOVED: &[&str] = &["unlink"];
 
@@ -21,6 +23,7 @@ const MUST: &[(&str, &str, &[&str], &str)] = &[
     ("life", "checkpoint", NAMED, "a checkpoint"),
     ("life", "checkpoint", REMOVED, "the end of an old checkpoint"),
     ("life", "spare", RETIRED, "retention"),
+    ("ahead", "spare", AHEAD, "the next segment, written ahead"),
     ("close", "seg", WRITTEN, "the last commits and their witness"),
     ("close", "checkpoint", NAMED, "the last checkpoint"),
     ("close", "spare", RETIRED, "retention at a close"),

@@ -179,8 +179,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "create, step 4: a new file is synced before it gets its name",
         &[edit(
             "io/durable.rs",
-            "        disk.sync_made(&file)?;\n        disk.rename(&made, path)?;",
-            "        disk.rename(&made, path)?;",
+            "        self.disk.sync_made(file)?;\n",
+            "        let _ = file;\n",
         )],
     ),
     plant(
@@ -197,8 +197,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "create, step 5: first the head, then the name",
         &[edit(
             "io/durable.rs",
-            "        fill(&file)?;\n        disk.sync_made(&file)?;\n        disk.rename(&made, path)?;",
-            "        disk.rename(&made, path)?;\n        fill(&file)?;\n        disk.sync_made(&file)?;",
+            "    fill(&file)?;\n    made.name(&file)?;",
+            "    made.name(&file)?;\n    fill(&file)?;\n    disk.sync_made(&file)?;",
         )],
     ),
     plant(
@@ -215,8 +215,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "create, step 6: the directory is synced before anything is built on the name; else loss of the whole segment",
         &[edit(
             "io/durable.rs",
-            "    let file = fill_and_name().inspect_err(|_| drop(disk.unlink(&made)))?;\n    sync_parent_of_named(disk, path)?;",
-            "    let file = fill_and_name().inspect_err(|_| drop(disk.unlink(&made)))?;",
+            "        self.is_named = true;\n        sync_parent_of_named(&self.disk, &self.path)",
+            "        self.is_named = true;\n        Ok(())",
         )],
     ),
     plant(
@@ -527,6 +527,15 @@ pub(crate) const PLANTS: &[Plant] = &[
             "log/mod.rs",
             "if since < self.idle_time() { Ok(()) }",
             "if since < self.idle_time() * 1_000 { Ok(()) }",
+        )],
+    ),
+    plant(
+        "leave-what-is-half-made",
+        "create, and ahead: what was begun and cannot be completed is removed; else it takes room until the next open",
+        &[edit(
+            "io/durable.rs",
+            "        if !self.is_named {\n            drop(self",
+            "        if false {\n            drop(self",
         )],
     ),
     plant(

@@ -2,7 +2,7 @@
 
 use super::{SimVfs, entries::NodeId, world::World};
 use crate::io::{
-    File, LockAttempt, Medium, Sync, Vfs,
+    File, Filling, LockAttempt, Medium, Sync, Vfs,
     durable::{self, Steps},
     not_for_want_of_room,
 };
@@ -166,13 +166,8 @@ impl Vfs for SimVfs {
         Ok(Arc::new(SimFile { path: path.to_path_buf(), ..made }))
     }
 
-    fn reserve(
-        &self,
-        path: &Path,
-        size_bytes: u64,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        durable::reserve(self, path, size_bytes, pace)
+    fn reserve(&self, path: &Path, size_bytes: u64) -> io::Result<Filling> {
+        durable::reserve(self, path, size_bytes)
     }
 
     fn retire(&self, path: &Path, spare: &Path) -> io::Result<()> {

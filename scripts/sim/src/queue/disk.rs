@@ -32,6 +32,16 @@ impl Queue<'_> {
         files
     }
 
+    /// How often the disk failed so.
+    pub(super) fn failed<const N: usize>(&self, troubles: [Trouble; N]) -> u64 {
+        let counts = self.disk.tally().troubles;
+        troubles.iter().filter_map(|trouble| counts.get(trouble)).sum()
+    }
+
+    pub(super) fn half_made(&self) -> Vec<PathBuf> {
+        self.disk.paths().into_iter().filter(|path| is_temporary(path)).collect()
+    }
+
     /// Oldest first.
     pub(super) fn segment_files(&self) -> Vec<PathBuf> {
         self.files("seg-")
@@ -105,8 +115,7 @@ impl Queue<'_> {
 
     pub(super) fn check_files_after_open(&mut self, report_says_so: bool) -> Check {
         let excuse = self.errors || self.disk.has_capacity();
-        let temporary: Vec<PathBuf> =
-            self.disk.paths().into_iter().filter(|path| is_temporary(path)).collect();
+        let temporary = self.half_made();
         ensure!(temporary.len() <= 1 || excuse, "half-made files stay: {temporary:?}");
         if !excuse {
             self.check_checkpoints()?;
@@ -190,11 +199,7 @@ impl Queue<'_> {
         // Two reserves, and one to write the next segment over.
         let most = 3 * self.data_dirs().len();
         // A reserve whose last step failed is there, and nobody knows of it till the next open.
-        let troubles = self.disk.tally().troubles;
-        let failed: u64 = [Trouble::DirSyncError, Trouble::NameError, Trouble::NoSpace]
-            .iter()
-            .filter_map(|trouble| troubles.get(trouble))
-            .sum();
+        let failed = self.failed([Trouble::DirSyncError, Trouble::NameError, Trouble::NoSpace]);
         ensure!(spares.len() as u64 <= most as u64 + failed, "{} spares are kept", spares.len());
         Ok(())
     }

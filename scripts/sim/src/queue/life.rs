@@ -206,6 +206,9 @@ impl Queue<'_> {
 
     fn tick(&mut self, ms: u64) -> Check {
         self.disk.advance_ms(ms);
+        if !self.half_made().is_empty() {
+            self.disk.set_phase("ahead");
+        }
         let answer = self.channel()?.tick();
         let well = answer.is_ok();
         // It says not whether it made a checkpoint: what that covers counts as not covered, which asks for less.

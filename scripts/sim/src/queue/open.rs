@@ -7,6 +7,7 @@ use crate::{
 };
 use fchannel::{
     Channel, ErrorKind, Inspector, OnDamage, RecoveryReport, Severity, TakeLimit, Verdict, Verify,
+    io::sim::Trouble,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -101,6 +102,10 @@ impl Queue<'_> {
         }
         self.allowed("a close", answer)?;
         drop(life.takes);
+        let half_made = self.half_made();
+        // What could not be removed stays till the next open.
+        let excuse = failed || self.failed([Trouble::NameError, Trouble::NoSpace]) > 0;
+        ensure!(half_made.is_empty() || excuse, "a channel ended, and left {half_made:?}");
         self.look_at_disk()?;
         if self.disk.is_dead() || self.errors {
             self.closed = false;
