@@ -202,7 +202,7 @@ impl Peer for RocksDb {
         }
         let mut options = rocksdb::WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(&batch, &options)?;
+        self.db.write_opt(batch, &options)?;
         Ok(())
     }
 }
