@@ -52,10 +52,12 @@ fn main() -> Answer<()> {
     if plan.strace {
         return strace::run(&plan, &base);
     }
-    let form = plan.form.unwrap_or(Form::Table);
+    // Who draws what was read wants the picture.
+    let is_drawn = !plan.from.is_empty() && plan.plot.is_some();
+    let form = plan.form.or((!is_drawn).then_some(Form::Table));
     let mut table = report::Table::default();
     let tell = |row: &Figures| {
-        if form == Form::Table {
+        if form == Some(Form::Table) {
             table.print(row);
         }
     };
@@ -65,9 +67,9 @@ fn main() -> Answer<()> {
         read_all(&plan, tell)?
     };
     match form {
-        Form::Table => {}
-        Form::Json => print!("{}", figures::document(&rows)),
-        Form::Markdown => print!("{}", report::markdown(&rows)),
+        None | Some(Form::Table) => {}
+        Some(Form::Json) => print!("{}", figures::document(&rows)),
+        Some(Form::Markdown) => print!("{}", report::markdown(&rows)),
     }
     if let Some(path) = &plan.plot {
         let picture = plot::svg(&rows, plan.plot_of, plan.title.as_deref());

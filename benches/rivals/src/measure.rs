@@ -24,8 +24,9 @@ const BACKLOG_BYTES_MIN: usize = 64 << 20;
 const BACKLOG_BYTES_MAX: usize = 1 << 30;
 /// How a backlog is put.
 const FILL_BATCH: usize = 1000;
-/// From commits of this size on files are used again within a measurement: three times so much is put before it, and given back.
-const AGED_FROM_BYTES: usize = 16 << 10;
+/// From commits of this size on files are used again within a measurement: three times so much is put before it, and given back. Smaller
+/// ones fare as well with the zeros that they bring along.
+const AGED_FROM_BYTES: usize = 4 << 10;
 const AGE_BYTES: usize = 270 << 20;
 const AGE_TIME: Duration = Duration::from_millis(1500);
 /// A taker that found nothing looks whether there will be more.

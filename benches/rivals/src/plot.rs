@@ -72,7 +72,7 @@ impl Of {
                 "Mark: median; whisker: least to greatest round. 1 is the floor: one thread that appends as many bytes and syncs."
             }
             Self::Latency => {
-                "Mark: half of the commits take less; end of the whisker: 99 of 100 do."
+                "Microseconds. Mark: half of the commits take less; end of the whisker: 99 of 100 do."
             }
         }
     }
@@ -114,6 +114,9 @@ fn series_of(row: &Figures, is_by_size: bool) -> String {
 
 /// The picture as SVG.
 pub(crate) fn svg(rows: &[Figures], of: Of, title: Option<&str>) -> String {
+    // Of some nobody knows it.
+    let rows: Vec<Figures> = rows.iter().filter(|row| of.of(row).is_some()).cloned().collect();
+    let rows = rows.as_slice();
     let sizes = distinct(rows.iter().map(|row| row.event_bytes.to_string()));
     let works = distinct(rows.iter().map(|row| row.work.to_string()));
     let is_by_size = names(rows).len() == 1 && sizes.len() > 1;
