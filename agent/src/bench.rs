@@ -25,17 +25,19 @@ pub struct Plan {
     pub rounds: usize,
     /// How long each measures in a round.
     pub slice: Duration,
+    /// Events that wait beside what is measured.
+    pub backlog: u64,
 }
 
 impl Default for Plan {
     /// All cells in under a minute.
     fn default() -> Self {
-        Self { event_bytes: 500, rounds: 5, slice: Duration::from_millis(250) }
+        Self { event_bytes: 500, rounds: 5, slice: Duration::from_millis(250), backlog: 0 }
     }
 }
 
-/// Measures `cells` one after the other, each in a directory of its own below `dir`, which is gone when the next begins. `tell` hears how
-/// many are done.
+/// Measures `cells` one after the other, each in a directory of its own below `dir`, which is gone when the next begins; beside a backlog
+/// all in one, since it takes long to put. `tell` hears how many are done.
 ///
 /// # Errors
 /// Whatever the disk or the channel says.
@@ -48,10 +50,13 @@ pub fn measure(
     let mut rows = Vec::new();
     for (done, cell) in cells.iter().enumerate() {
         tell(done, cells.len());
-        let place = dir.join(format!("cell-{done}"));
-        std::fs::create_dir(&place)?;
+        let is_kept = plan.backlog > 0;
+        let place = dir.join(if is_kept { "backlog".to_owned() } else { format!("cell-{done}") });
+        std::fs::create_dir_all(&place)?;
         let row = cell.measure(plan, &place);
-        std::fs::remove_dir_all(&place)?;
+        if !is_kept {
+            std::fs::remove_dir_all(&place)?;
+        }
         rows.push(row.map_err(|error| format!("{}: {error}", cell.name(plan)))?);
     }
     tell(cells.len(), cells.len());

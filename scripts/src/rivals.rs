@@ -18,9 +18,14 @@ pub(crate) fn run(arguments: &Arguments) -> Answer<()> {
     if arguments.has("--strace") {
         install("strace", "strace")?;
     }
-    // Files and commands are named from where this was called.
+    let (features, words) = match arguments.words() {
+        [flag, name, words @ ..] if flag == "--features" => (Some(name), words),
+        words => (None, words),
+    };
     let mut command = of_rivals(&["run", "--quiet", "--release"]);
-    must(command.current_dir(std::env::current_dir()?).arg("--").args(arguments.words()))
+    command.args(features.map(|name| format!("--features={name}")));
+    // Files and commands are named from where this was called.
+    must(command.current_dir(std::env::current_dir()?).arg("--").args(words))
 }
 
 /// Cheap enough for every run of the integration, which does not build the rivals.

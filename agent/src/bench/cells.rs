@@ -2,11 +2,12 @@
 
 use super::{
     Answer, Plan, at_thousandths,
+    disk::Latency,
     floor::{self, Floor},
     micros_since, noise, real,
     spread::Spread,
 };
-use fchannel::{Channel, Options, TakeLimit};
+use fchannel::{Channel, Options, TakeLimit, Ticket};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     collections::VecDeque,
@@ -25,7 +26,7 @@ pub enum Work {
     Put,
     /// Puts, and nobody takes: each segment is a new one.
     PutOnly,
-    /// One puts and one takes, at once. What counts is what came out.
+    /// One puts and one takes, at once. What counts is what came out; the latencies are those of the puts, and of the takes apart.
     PutAndTake,
     /// Takes of what lies there, in memory of the operating system, up to eight commits in flight.
     Take,
@@ -65,8 +66,10 @@ pub const CELLS: &[Cell] = &[
 
 /// Takes that are committed and not answered yet.
 const IN_FLIGHT: usize = 8;
-/// Bytes that lie in a backlog that is taken.
-const BACKLOG_BYTES: usize = 400 << 20;
+/// Bytes of events that are taken in a round.
+const TAKEN_BYTES: u64 = 400 << 20;
+/// What a transaction takes by default.
+const TRANSACTION_EVENTS_MAX: usize = 10_000;
 
 /// So much is written before a cell with large commits is measured: a bit more than three segments.
 const WARM_UP_BYTES: usize = 800 << 20;
@@ -86,7 +89,9 @@ pub struct Row {
     pub ratio: Spread,
     /// [`Work::PutAndTake`]: over puts alone, of neighbours in time.
     pub of_put_alone: Option<Spread>,
-    /// Of a commit, ours and the floor's, in microseconds: half stay below, and 99 of 100.
+    /// [`Work::PutAndTake`]: the commits of its takes.
+    pub takes: Option<Latency>,
+    /// Of a commit, of a put wherever there are puts, in microseconds: half stay below, and 99 of 100.
     pub p50_us: u32,
     /// As above.
     pub p99_us: u32,
@@ -103,6 +108,7 @@ pub struct Row {
 struct Slice {
     events_per_second: f64,
     latencies_us: Vec<u32>,
+    take_latencies_us: Vec<u32>,
     cpu_ns: f64,
 }
 
@@ -114,6 +120,7 @@ struct Rounds {
     ratio: Vec<f64>,
     of_put_alone: Vec<f64>,
     latencies_us: Vec<u32>,
+    take_latencies_us: Vec<u32>,
     floor_latencies_us: Vec<u32>,
     cpu_ns: Vec<f64>,
 }
@@ -124,6 +131,7 @@ impl Rounds {
         self.floor.push(floor);
         self.ratio.push(slice.events_per_second / floor);
         self.latencies_us.extend(slice.latencies_us);
+        self.take_latencies_us.extend(slice.take_latencies_us);
         self.cpu_ns.push(slice.cpu_ns);
     }
 
@@ -139,6 +147,8 @@ impl Rounds {
             floor: Spread::of(self.floor),
             ratio: Spread::of(self.ratio),
             of_put_alone,
+            takes: (!self.take_latencies_us.is_empty())
+                .then(|| Latency::of(self.take_latencies_us)),
             p50_us: at_thousandths(&self.latencies_us, 500),
             p99_us: at_thousandths(&self.latencies_us, 990),
             max_us: self.latencies_us.last().copied().unwrap_or_default(),
@@ -188,6 +198,7 @@ impl Cell {
         let mut floor = Floor::new(dir, "floor")?;
         let bytes = noise(9, self.batch * plan.event_bytes);
         let mut rounds = Rounds::default();
+        fill(&channel, plan, plan.backlog)?;
         self.warm_up(&channel, plan)?;
         let mut measure_floor =
             |latencies: &mut Vec<u32>| floor.measure(&bytes, plan.slice / 2, latencies);
@@ -196,7 +207,7 @@ impl Cell {
             let slice = self.put_for(&channel, plan, plan.slice)?;
             let after = measure_floor(&mut rounds.floor_latencies_us)?;
             rounds.add(slice, f64::midpoint(before, after) * real(self.batch as u64));
-            self.settle(&channel)?;
+            self.settle(&channel, plan)?;
             before = measure_floor(&mut rounds.floor_latencies_us)?;
         }
         channel.close()?;
@@ -216,23 +227,24 @@ impl Cell {
                 put(channel, &event, batch)?;
                 left = left.saturating_sub(4 << 20);
                 if channel.stats().log.segments > segments + 1 {
-                    self.settle(channel)?;
+                    self.settle(channel, plan)?;
                 }
             }
         }
-        self.settle(channel)
+        self.settle(channel, plan)
     }
 
-    /// What happens between the slices, uncounted.
-    fn settle(&self, channel: &Channel) -> Answer<()> {
+    /// What happens between the slices, uncounted: no more waits than shall, and no less.
+    fn settle(&self, channel: &Channel, plan: &Plan) -> Answer<()> {
         if self.work == Work::PutOnly {
             return Ok(());
         }
-        take_all(channel, 10_000)?;
+        take_down_to(channel, TRANSACTION_EVENTS_MAX, plan.backlog)?;
+        fill(channel, plan, plan.backlog)?;
         // Two: a segment is given back when both of the newest checkpoints can do without.
         for _ in 0..2 {
             channel.put(b"so that there is something to say")?;
-            take_all(channel, 1)?;
+            take_down_to(channel, 1, plan.backlog)?;
             channel.checkpoint()?;
         }
         Ok(())
@@ -275,18 +287,19 @@ impl Cell {
         let mut floor = Floor::new(dir, "floor")?;
         let bytes = noise(9, self.batch * plan.event_bytes);
         let mut rounds = Rounds::default();
+        fill(&channel, plan, plan.backlog)?;
         self.warm_up(&channel, plan)?;
         for _ in 0..plan.rounds {
             let mut measure_floor =
                 || floor.measure(&bytes, plan.slice / 2, &mut rounds.floor_latencies_us);
             let before = measure_floor()?;
             let alone = self.put_for(&channel, plan, plan.slice)?.events_per_second;
-            self.settle(&channel)?;
+            self.settle(&channel, plan)?;
             let slice = self.put_and_take_for(&channel, plan, plan.slice)?;
             let after = measure_floor()?;
             rounds.of_put_alone.push(slice.events_per_second / alone);
             rounds.add(slice, f64::midpoint(before, after) * real(self.batch as u64));
-            self.settle(&channel)?;
+            self.settle(&channel, plan)?;
         }
         channel.close()?;
         Ok(rounds.row(*self, plan.event_bytes))
@@ -295,6 +308,7 @@ impl Cell {
     fn put_and_take_for(&self, channel: &Channel, plan: &Plan, time: Duration) -> Answer<Slice> {
         let over = AtomicBool::new(false);
         let (started, cpu) = (Instant::now(), cpu_time());
+        let mut take_latencies_us = Vec::new();
         let (taken, latencies_us) = std::thread::scope(|scope| {
             let putter = scope.spawn(|| {
                 let event = noise(1, plan.event_bytes);
@@ -313,7 +327,11 @@ impl Cell {
                 while !over.load(Ordering::Acquire) {
                     let take = channel.take_timeout(limit, Duration::from_millis(50))?;
                     let events = take.records().len() as u64;
+                    let begun = Instant::now();
                     take.commit()?;
+                    if events > 0 {
+                        take_latencies_us.push(micros_since(begun));
+                    }
                     taken += events;
                 }
                 Ok(())
@@ -322,7 +340,7 @@ impl Cell {
             let latencies_us = putter.join().map_err(|_| panicked())??;
             answer.map(|()| (taken, latencies_us))
         })?;
-        let mut slice = Slice { latencies_us, ..Slice::default() };
+        let mut slice = Slice { latencies_us, take_latencies_us, ..Slice::default() };
         slice.count(taken, started, cpu);
         Ok(slice)
     }
@@ -330,25 +348,20 @@ impl Cell {
     fn measure_takes(&self, plan: &Plan, dir: &Path) -> Answer<Row> {
         let place = dir.join("channel");
         let channel = open(&place)?;
-        let event = noise(1, plan.event_bytes);
         let mut rounds = Rounds::default();
         for _ in 0..plan.rounds.div_ceil(2) {
-            let mut left = BACKLOG_BYTES / plan.event_bytes.max(1);
-            while left > 0 {
-                let batch = left.min(10_000);
-                put(&channel, &event, batch)?;
-                left -= batch;
-            }
+            fill(&channel, plan, plan.backlog + TAKEN_BYTES / plan.event_bytes.max(1) as u64)?;
             let is_cold = self.work == Work::TakeCold;
             if is_cold {
                 floor::forget(&place)?;
             }
-            let floor = floor::read_per_second(&place)? / real(plan.event_bytes as u64);
+            let bytes_max = if plan.backlog > 0 { TAKEN_BYTES } else { u64::MAX };
+            let floor = floor::read_per_second(&place, bytes_max)? / real(plan.event_bytes as u64);
             if is_cold {
                 floor::forget(&place)?;
             }
             let (started, cpu) = (Instant::now(), cpu_time());
-            let (taken, latencies_us) = take_all(&channel, self.batch)?;
+            let (taken, latencies_us) = take_down_to(&channel, self.batch, plan.backlog)?;
             let mut slice = Slice { latencies_us, ..Slice::default() };
             slice.count(taken, started, cpu);
             rounds.add(slice, floor);
@@ -389,27 +402,43 @@ fn put(channel: &Channel, event: &[u8], batch: usize) -> Answer<()> {
     put.commit().map(drop).map_err(|error| error.to_string().into())
 }
 
-/// Takes all there is, with commits in flight, all durable on return. Answers how many events, and the microseconds of each commit.
-fn take_all(channel: &Channel, batch: usize) -> Answer<(u64, Vec<u32>)> {
-    let limit = TakeLimit::events(u32::try_from(batch).unwrap_or(u32::MAX));
+/// Puts until so many events wait.
+fn fill(channel: &Channel, plan: &Plan, waiting: u64) -> Answer<()> {
+    let event = noise(1, plan.event_bytes);
+    // Transactions of a megabyte: memory stays small.
+    let batch = ((1 << 20) / plan.event_bytes.max(1)).clamp(1, TRANSACTION_EVENTS_MAX);
+    let mut left = usize::try_from(waiting.saturating_sub(channel.stats().events))?;
+    while left > 0 {
+        put(channel, &event, batch.min(left))?;
+        left -= batch.min(left);
+    }
+    Ok(())
+}
+
+/// Takes until so many events wait, with commits in flight, all durable on return. Answers how many events were taken, and the
+/// microseconds of each commit.
+fn take_down_to(channel: &Channel, batch: usize, waiting: u64) -> Answer<(u64, Vec<u32>)> {
     let (mut taken, mut latencies_us) = (0, Vec::new());
-    let mut in_flight = VecDeque::new();
-    loop {
-        let take = channel.begin_take(limit)?;
-        let events = take.records().len() as u64;
-        if events > 0 {
+    let mut in_flight: VecDeque<(Instant, Ticket)> = VecDeque::new();
+    let mut left = channel.stats().events.saturating_sub(waiting);
+    while left > 0 || !in_flight.is_empty() {
+        if left > 0 {
+            let limit = u32::try_from(left.min(batch as u64)).unwrap_or(u32::MAX);
+            let take = channel.begin_take(TakeLimit::events(limit))?;
+            let events = take.records().len() as u64;
+            // Where less is there than was counted, the rest is lost.
+            left = if events == 0 { 0 } else { left - events };
+            taken += events;
             in_flight.push_back((Instant::now(), take.submit()?));
         }
-        taken += events;
-        while in_flight.len() > if events > 0 { IN_FLIGHT - 1 } else { 0 } {
-            let Some((begun, ticket)) = in_flight.pop_front() else { break };
+        if (left == 0 || in_flight.len() >= IN_FLIGHT)
+            && let Some((begun, ticket)) = in_flight.pop_front()
+        {
             ticket.wait()?;
             latencies_us.push(micros_since(begun));
         }
-        if events == 0 {
-            return Ok((taken, latencies_us));
-        }
     }
+    Ok((taken, latencies_us))
 }
 
 /// What this process has had of the processors.

@@ -47,7 +47,7 @@ pub struct Disk {
 }
 
 impl Latency {
-    fn of(mut all: Vec<u32>) -> Self {
+    pub(super) fn of(mut all: Vec<u32>) -> Self {
         all.sort_unstable();
         Self {
             p50_us: at_thousandths(&all, 500),

@@ -72,9 +72,12 @@ impl Floor {
     }
 }
 
-/// The files of `dir`.
+/// The files of `dir`, by their names: older segments first.
 fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    files.sort();
+    Ok(files)
 }
 
 /// `None` if the channel has removed it meanwhile.
@@ -85,24 +88,23 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Reads the files of a channel as they are, in large pieces, by one thread: bytes a second.
+/// Reads the files of a channel as they are, up to about so many bytes, in large pieces, by one thread: bytes a second.
 ///
 /// # Errors
 /// Whatever the operating system says.
-pub fn read_per_second(dir: &Path) -> io::Result<f64> {
+pub fn read_per_second(dir: &Path, bytes_max: u64) -> io::Result<f64> {
     let mut buffer = vec![0; READ_BYTES];
     let mut bytes = 0u64;
     let started = Instant::now();
     for path in files(dir)? {
         let Some(file) = open(&path)? else { continue };
         let mut offset = 0;
-        loop {
-            match file.read_at(&mut buffer, offset)? {
+        while bytes < bytes_max {
+            match file.read_at(&mut buffer, offset)? as u64 {
                 0 => break,
-                read => offset += read as u64,
+                read => (offset, bytes) = (offset + read, bytes + read),
             }
         }
-        bytes += offset;
     }
     Ok(super::real(bytes) / started.elapsed().as_secs_f64())
 }

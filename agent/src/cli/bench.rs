@@ -36,6 +36,9 @@ pub struct BenchArgs {
     /// Only cells whose name begins so, such as `put 100x` (may be given again)
     #[arg(long)]
     only: Vec<String>,
+    /// Events that wait beside what is measured: they are put first, and takes get the oldest (100000000 of 100 bytes are 10.7 GB of files)
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
+    backlog: u64,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t = Form::Table)]
     output: Form,
@@ -83,6 +86,7 @@ fn measure_channel(args: &BenchArgs) -> Answer<String> {
         event_bytes: usize::try_from(args.event_bytes)?,
         rounds: usize::from(args.rounds),
         slice: Duration::from_millis(args.slice_ms),
+        backlog: args.backlog,
     };
     let cells: Vec<&Cell> =
         CELLS.iter().filter(|cell| is_wanted(args, &cell.name(&plan))).collect();
@@ -95,7 +99,7 @@ fn measure_channel(args: &BenchArgs) -> Answer<String> {
     drop(place);
     let medium = medium(&args.dir);
     Ok(match args.output {
-        Form::Json => format!("{}\n", as_json(&rows, &medium)),
+        Form::Json => format!("{}\n", as_json(&rows, &plan, &medium)),
         Form::Table => table(&rows, &plan, &medium),
     })
 }
@@ -151,9 +155,9 @@ fn medium(dir: &Path) -> String {
     }
 }
 
-fn as_json(rows: &[Row], medium: &str) -> Value {
+fn as_json(rows: &[Row], plan: &Plan, medium: &str) -> Value {
     let rows: Vec<Value> = rows.iter().map(row_as_json).collect();
-    json!({ "schema": "fchannel.bench/1", "medium": medium, "rows": rows })
+    json!({ "schema": "fchannel.bench/1", "medium": medium, "backlog": plan.backlog, "rows": rows })
 }
 
 fn row_as_json(row: &Row) -> Value {
@@ -175,6 +179,11 @@ fn row_as_json(row: &Row) -> Value {
         object.insert("of_put_alone".to_owned(), json!(thousandths(of.median)));
         object.insert("of_put_alone_min".to_owned(), json!(thousandths(of.min)));
         object.insert("of_put_alone_max".to_owned(), json!(thousandths(of.max)));
+    }
+    if let (Some(takes), Some(object)) = (row.takes, object.as_object_mut()) {
+        object.insert("take_commit_p50_us".to_owned(), json!(takes.p50_us));
+        object.insert("take_commit_p99_us".to_owned(), json!(takes.p99_us));
+        object.insert("take_commit_max_us".to_owned(), json!(takes.max_us));
     }
     object
 }
@@ -221,14 +230,25 @@ fn table(rows: &[Row], plan: &Plan, medium: &str) -> String {
                 row.cpu_ns,
             ),
         );
+        if let Some(Latency { p50_us, p99_us, max_us, .. }) = row.takes {
+            let name = "  its takes";
+            let line =
+                format_args!("{name:width$}  {:>52}  {p50_us:>7}  {p99_us:>7}  {max_us:>7}\n", "");
+            push(&mut text, line);
+        }
     }
     push(
         &mut text,
         format_args!(
-            "\nBATCHxCOMMITTERS, medians of {} rounds of {} ms; each commit is durable before it counts; on {medium}.\n\
-         floor: one thread, append + fdatasync of the same bytes (take: plain reads of them); p50..max: one commit.\n\n",
+            "\nBATCHxCOMMITTERS, medians of {} rounds of {} ms; each commit is durable before it counts; on {medium}{}.\n\
+         floor: one thread, append + fdatasync of the same bytes (take: plain reads of them); p50..max: one commit (put+take: its puts).\n\n",
             plan.rounds,
             plan.slice.as_millis(),
+            if plan.backlog > 0 {
+                format!(", beside a backlog of {} events", plan.backlog)
+            } else {
+                String::new()
+            },
         ),
     );
     for line in verdict(rows) {
@@ -396,6 +416,12 @@ mod tests {
             floor: of(floor),
             ratio: of(ours / floor),
             of_put_alone: (work == Work::PutAndTake).then(|| of(0.9)),
+            takes: (work == Work::PutAndTake).then_some(Latency {
+                p50_us: 90,
+                p99_us: 91,
+                max_us: 92,
+                count: 9,
+            }),
             p50_us: 120,
             p99_us: 300,
             max_us: 900,
@@ -406,7 +432,11 @@ mod tests {
 
     #[test]
     fn a_row_says_what_was_measured_beside_what() {
-        let json = as_json(&[row(Work::Put, 100, 8, 900_000.0, 300_000.0)], "a local disk");
+        let json = as_json(
+            &[row(Work::Put, 100, 8, 900_000.0, 300_000.0)],
+            &Plan::default(),
+            "a local disk",
+        );
         assert_eq!(json["schema"], "fchannel.bench/1");
         let row = &json["rows"][0];
         assert_eq!(row["cell"], "put 100x8 500B");
@@ -417,6 +447,18 @@ mod tests {
         assert_eq!(row["ratio"], 3.0);
         assert_eq!(row["bytes_per_s"], 450e6);
         assert!(row.get("of_put_alone").is_none());
+    }
+
+    #[test]
+    fn latencies_of_takes_stand_below_those_of_the_puts_beside_them() {
+        let rows = [row(Work::Put, 1, 1, 8e3, 5e3), row(Work::PutAndTake, 100, 1, 4e5, 3e5)];
+        let text = table(&rows, &Plan { backlog: 7, ..Plan::default() }, "a local disk");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[2].ends_with("120      300      900       250"), "{text}");
+        assert!(lines[3].contains("its takes") && lines[3].ends_with("90       91       92"));
+        assert_eq!(lines[3].len() + "  cpu ns/e".len(), lines[2].len(), "{text}");
+        assert!(text.contains("beside a backlog of 7 events"), "{text}");
+        assert_eq!(row_as_json(&rows[1])["take_commit_p99_us"], 91);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Slices of time for each peer, between slices of the floor.
 
 use crate::{
-    Plan,
+    figures::Figures,
     flume::Flume,
     peers::{Answer, Does, Peer},
+    plan::Plan,
 };
 use fchannel_benches::{floor::Floor, noise, spread::Spread};
 use std::{
@@ -23,8 +24,9 @@ const BACKLOG_BYTES_MIN: usize = 64 << 20;
 const BACKLOG_BYTES_MAX: usize = 1 << 30;
 /// How a backlog is put.
 const FILL_BATCH: usize = 1000;
-/// From commits of this size on files are used again within a measurement: three times so much is put before it, and given back.
-const AGED_FROM_BYTES: usize = 16 << 10;
+/// From commits of this size on files are used again within a measurement: three times so much is put before it, and given back. Smaller
+/// ones fare as well with the zeros that they bring along.
+const AGED_FROM_BYTES: usize = 4 << 10;
 const AGE_BYTES: usize = 270 << 20;
 const AGE_TIME: Duration = Duration::from_millis(1500);
 /// A taker that found nothing looks whether there will be more.
@@ -52,7 +54,7 @@ impl Work {
 
     fn is_done_by(self, does: Does) -> bool {
         match does {
-            Does::Puts => !self.takes(),
+            Does::Puts | Does::PutsAhead => !self.takes(),
             Does::PutsAndTakes => true,
             Does::TakesAhead => self.takes(),
         }
@@ -98,30 +100,37 @@ impl fmt::Display for Shape {
     }
 }
 
-/// What one peer did in one cell.
-pub(crate) struct Row {
-    pub(crate) peer: &'static str,
-    pub(crate) work: Work,
-    pub(crate) shape: Shape,
+/// What one peer did in one cell, as it is gathered.
+struct Row {
+    peer: &'static str,
+    work: Work,
+    shape: Shape,
     /// Of each round: events a second, and how many times the floor that was.
-    pub(crate) rounds: Vec<(f64, f64)>,
-    /// Rounds in which somebody else was at the disk.
-    pub(crate) disturbed: usize,
-    /// Of each commit; sorted. Empty where nobody knows.
-    pub(crate) latencies_us: Vec<u32>,
+    rounds: Vec<(f64, f64)>,
+    disturbed: usize,
+    /// Of each commit. Empty where nobody knows.
+    latencies_us: Vec<u32>,
 }
 
 impl Row {
-    pub(crate) fn events_per_s(&self) -> Spread {
-        Spread::of(self.rounds.iter().map(|(events, _)| *events))
+    fn figures(mut self, event_bytes: usize) -> Figures {
+        self.latencies_us.sort_unstable();
+        Figures {
+            work: self.work,
+            event_bytes,
+            shape: self.shape,
+            peer: self.peer.to_owned(),
+            events_per_s: Spread::of(self.rounds.iter().map(|(events, _)| *events)),
+            ratio: Spread::of(self.rounds.iter().map(|(_, ratio)| *ratio)),
+            rounds: self.rounds.len(),
+            disturbed: self.disturbed,
+            p50_us: self.latency_us(500),
+            p99_us: self.latency_us(990),
+        }
     }
 
-    pub(crate) fn ratio(&self) -> Spread {
-        Spread::of(self.rounds.iter().map(|(_, ratio)| *ratio))
-    }
-
-    /// The latency that `thousandths` of all commits stayed below.
-    pub(crate) fn latency_us(&self, thousandths: usize) -> Option<u32> {
+    /// The latency that `thousandths` of all commits stayed below, which are sorted.
+    fn latency_us(&self, thousandths: usize) -> Option<u32> {
         let at = self.latencies_us.len() * thousandths / 1000;
         self.latencies_us.get(at.min(self.latencies_us.len().saturating_sub(1))).copied()
     }
@@ -210,6 +219,9 @@ impl Contender {
             Kind::Inside { peer, waiting, wanted } => (&**peer, waiting, wanted),
         };
         let mut slice = match work {
+            Work::Put | Work::Steady if self.does == Does::PutsAhead => {
+                puts_ahead(peer, shape, event, time)?
+            }
             Work::Put | Work::Steady => puts(peer, shape, event, time)?,
             Work::PutTake => puts_and_takes(peer, shape, event, time)?,
             Work::Take => {
@@ -277,6 +289,15 @@ pub(crate) fn puts(peer: &dyn Peer, shape: Shape, event: &[u8], time: Duration) 
     Ok(Slice { events_per_s: events / took.as_secs_f64(), latencies_us })
 }
 
+/// Commits by this thread for `time`, with as many in flight as others have committers.
+fn puts_ahead(peer: &dyn Peer, shape: Shape, event: &[u8], time: Duration) -> Answer<Slice> {
+    let events = vec![event; shape.batch as usize];
+    let started = Instant::now();
+    let latencies_us = peer.commit_ahead(shape.committers, &events, started + time)?;
+    let events = count(latencies_us.len()) * f64::from(shape.batch);
+    Ok(Slice { events_per_s: events / started.elapsed().as_secs_f64(), latencies_us })
+}
+
 /// Takes by all takers for `time`, or until nothing is left. Answers how many events were taken, too.
 fn takes(peer: &dyn Peer, shape: Shape, time: Duration) -> Answer<(usize, Slice)> {
     let (answers, took) = at_once(shape.committers, |started| {
@@ -332,7 +353,7 @@ fn puts_and_takes(peer: &dyn Peer, shape: Shape, event: &[u8], time: Duration) -
     Ok(Slice { events_per_s: count(taken) / took.as_secs_f64(), latencies_us })
 }
 
-fn microseconds(time: Duration) -> u32 {
+pub(crate) fn microseconds(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
@@ -350,65 +371,77 @@ pub(crate) fn whole(number: f64) -> usize {
     number as usize
 }
 
-/// All peers in one cell, in turns.
-pub(crate) fn cell(plan: &Plan, work: Work, shape: Shape, dir: &Path) -> Answer<Vec<Row>> {
-    let event = noise(7, plan.event_bytes);
-    let floor_bytes = noise(9, plan.event_bytes * shape.batch as usize);
+/// What is done in one cell: each commit so many events of such a size, by so many committers.
+#[derive(Clone, Copy)]
+pub(crate) struct Cell {
+    pub(crate) work: Work,
+    pub(crate) event_bytes: usize,
+    pub(crate) shape: Shape,
+}
+
+/// All peers in one cell, in turns. One that cannot do it is named, and has no row.
+pub(crate) fn cell(plan: &Plan, cell: Cell, dir: &Path) -> Answer<Vec<Figures>> {
+    let Cell { work, event_bytes, shape } = cell;
+    let event = noise(7, event_bytes);
+    let floor_bytes = noise(9, event_bytes * shape.batch as usize);
     let mut floor = Floor::new(dir, "floor")?;
-    let mut contenders = Vec::new();
-    for entry in plan.peers().filter(|entry| work.is_done_by(entry.does)) {
-        let peer = (entry.open)(&dir.join(entry.name.replace(' ', "-")))
-            .map_err(|error| format!("{}: {error}", entry.name))?;
-        let kind =
-            Kind::Inside { peer, waiting: 0, wanted: BACKLOG_BYTES_MIN / plan.event_bytes.max(1) };
-        contenders.push(Contender::new(entry.name, entry.does, kind, work, shape));
-    }
-    if let Some(command) = &plan.flume {
-        let flume = Flume::new(command, &dir.join("flume"), plan.event_bytes, plan.flume_time);
-        contenders.push(Contender::new(
-            Flume::NAME,
-            Does::PutsAndTakes,
-            Kind::Flume(flume),
-            work,
-            shape,
-        ));
-    }
-    let named = |name: &str, error: &dyn fmt::Display| format!("{name}, {work} {shape}: {error}");
-    for contender in &mut contenders {
+    let mut contenders = contenders(plan, cell, dir)?;
+    let complain = |name: &str, error: &dyn fmt::Display| {
+        eprintln!("{name}, {work} {shape}, events of {event_bytes} bytes: {error}");
+    };
+    contenders.retain_mut(|contender| {
         // Not counted: first files, first allocations.
         let warmed = contender
             .age(&event)
             .and_then(|()| contender.prepare(&event))
             .and_then(|_| contender.measure(&event, plan.slice / 2));
-        warmed.map_err(|error| named(contender.row.peer, &error))?;
-    }
+        warmed.map_err(|error| complain(contender.row.peer, &error)).is_ok()
+    });
     for round in 0..plan.rounds {
         let mut before = floor.commits_per_second(&floor_bytes, plan.slice)?;
         // Who follows whom changes from round to round.
         let peers = contenders.len();
         for turn in 0..peers {
             let Some(contender) = contenders.get_mut((turn + round) % peers) else { continue };
-            if contender.prepare(&event).map_err(|error| named(contender.row.peer, &error))? {
-                before = floor.commits_per_second(&floor_bytes, plan.slice)?;
-            }
-            let slice = contender
-                .measure(&event, plan.slice)
-                .map_err(|error| named(contender.row.peer, &error))?;
+            let answer = contender.prepare(&event).and_then(|disk_had_work| {
+                if disk_had_work {
+                    before = floor.commits_per_second(&floor_bytes, plan.slice)?;
+                }
+                contender.measure(&event, plan.slice)
+            });
             let after = floor.commits_per_second(&floor_bytes, plan.slice)?;
             let row = &mut contender.row;
-            if (before / after).max(after / before) > FLOORS_APART_MAX {
-                row.disturbed += 1;
-            } else {
-                let floor_events = f64::midpoint(before, after) * f64::from(shape.batch);
-                row.rounds.push((slice.events_per_s, slice.events_per_s / floor_events));
-                row.latencies_us.extend(slice.latencies_us);
+            match answer {
+                Err(error) => complain(row.peer, &error),
+                Ok(_) if (before / after).max(after / before) > FLOORS_APART_MAX => {
+                    row.disturbed += 1;
+                }
+                Ok(slice) => {
+                    let floor_events = f64::midpoint(before, after) * f64::from(shape.batch);
+                    row.rounds.push((slice.events_per_s, slice.events_per_s / floor_events));
+                    row.latencies_us.extend(slice.latencies_us);
+                }
             }
             before = after;
         }
     }
-    let mut rows: Vec<Row> = contenders.into_iter().map(|contender| contender.row).collect();
-    for row in &mut rows {
-        row.latencies_us.sort_unstable();
+    Ok(contenders.into_iter().map(|contender| contender.row.figures(event_bytes)).collect())
+}
+
+fn contenders(plan: &Plan, cell: Cell, dir: &Path) -> Answer<Vec<Contender>> {
+    let Cell { work, event_bytes, shape } = cell;
+    let mut contenders = Vec::new();
+    for entry in plan.peers().filter(|entry| work.is_done_by(entry.does)) {
+        let peer = (entry.open)(&dir.join(entry.name.replace(' ', "-")))
+            .map_err(|error| format!("{}: {error}", entry.name))?;
+        let wanted = BACKLOG_BYTES_MIN / event_bytes;
+        let kind = Kind::Inside { peer, waiting: 0, wanted };
+        contenders.push(Contender::new(entry.name, entry.does, kind, work, shape));
     }
-    Ok(rows)
+    if let Some(command) = &plan.flume {
+        let flume = Flume::new(command, &dir.join("flume"), event_bytes, plan.flume_time);
+        let kind = Kind::Flume(flume);
+        contenders.push(Contender::new(Flume::NAME, Does::PutsAndTakes, kind, work, shape));
+    }
+    Ok(contenders)
 }

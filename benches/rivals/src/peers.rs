@@ -3,16 +3,15 @@
 //! Left out, since they answer before anything is durable (seen with strace): sled, commitlog, yaque, simple_wal. Left out too: LMDB, whose
 //! crates want `unsafe` to open a directory.
 
-use fchannel::{Channel, Lsn, Options, TakeLimit, Ticket, Wal, WalOptions};
+use crate::ours::{Futures, OurChannel, OurWal, Tickets};
 use std::{
-    collections::VecDeque,
     hint::black_box,
     path::Path,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// An answer, or what to say to who runs this.
@@ -22,6 +21,12 @@ pub(crate) type Answer<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 pub(crate) trait Peer: Sync {
     /// Makes `events` durable in one commit. Called by several committers at once.
     fn commit(&self, events: &[&[u8]]) -> Answer<()>;
+
+    /// Commits by this one thread, `in_flight` of them on their way at once, until then: how long each took. Only of who
+    /// [`Does::PutsAhead`].
+    fn commit_ahead(&self, _: usize, _: &[&[u8]], _: Instant) -> Answer<Vec<u32>> {
+        Err("each of its commits takes a thread".into())
+    }
 
     /// Gives back what it holds, so that its files are used again. A peer that does so by itself, or cannot, does nothing here.
     fn forget(&self) -> Answer<()> {
@@ -49,7 +54,9 @@ pub(crate) trait Taker {
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) does: Does,
-    pub(crate) open: fn(&Path) -> Answer<Box<dyn Peer>>,
+    /// Another way to use us, which is measured where it is asked for.
+    pub(crate) is_way: bool,
+    pub(crate) open: Open,
 }
 
 /// What a peer is measured at.
@@ -57,44 +64,47 @@ pub(crate) struct Entry {
 pub(crate) enum Does {
     Puts,
     PutsAndTakes,
+    /// Puts by one thread, with as many commits in flight as others have committers.
+    PutsAhead,
     /// Takes with several commits in flight, so that a call says nothing of a commit's latency.
     TakesAhead,
 }
 
 impl Does {
-    pub(crate) fn puts(self) -> bool {
-        self != Self::TakesAhead
+    /// Whether a thread that commits is the way it is used.
+    pub(crate) fn commits(self) -> bool {
+        matches!(self, Self::Puts | Self::PutsAndTakes)
     }
+}
+
+type Open = fn(&Path) -> Answer<Box<dyn Peer>>;
+
+const fn entry(name: &'static str, does: Does, open: Open) -> Entry {
+    Entry { name, does, is_way: false, open }
+}
+
+const fn way(name: &'static str, does: Does, open: Open) -> Entry {
+    Entry { name, does, is_way: true, open }
 }
 
 /// All, ours first.
 pub(crate) const PEERS: &[Entry] = &[
-    Entry {
-        name: "fchannel",
-        does: Does::PutsAndTakes,
-        open: |dir| Ok(Box::new(OurChannel::open(dir, 1)?)),
-    },
-    Entry {
-        name: "fchannel 8 tickets",
-        does: Does::TakesAhead,
-        open: |dir| Ok(Box::new(OurChannel::open(dir, 8)?)),
-    },
-    Entry { name: "fchannel Wal", does: Does::Puts, open: |dir| Ok(Box::new(OurWal::open(dir)?)) },
-    Entry { name: "okaywal", does: Does::Puts, open: |dir| Ok(Box::new(OkayWal::open(dir)?)) },
-    Entry {
-        name: "raft-engine",
-        does: Does::Puts,
-        open: |dir| Ok(Box::new(RaftEngine::open(dir)?)),
-    },
+    entry("fchannel", Does::PutsAndTakes, |dir| Ok(Box::new(OurChannel::open(dir)?))),
+    way("fchannel tickets", Does::PutsAhead, |dir| Ok(Box::new(Tickets(OurChannel::open(dir)?)))),
+    way("fchannel futures", Does::PutsAhead, |dir| Ok(Box::new(Futures(OurChannel::open(dir)?)))),
+    way("fchannel 2 dirs", Does::PutsAndTakes, |dir| Ok(Box::new(OurChannel::open_over(dir, 2)?))),
+    way("fchannel 4 dirs", Does::PutsAndTakes, |dir| Ok(Box::new(OurChannel::open_over(dir, 4)?))),
+    entry("fchannel 8 tickets", Does::TakesAhead, |dir| {
+        Ok(Box::new(OurChannel::open(dir)?.taking_ahead(8)))
+    }),
+    entry("fchannel Wal", Does::Puts, |dir| Ok(Box::new(OurWal::open(dir)?))),
+    entry("okaywal", Does::Puts, |dir| Ok(Box::new(OkayWal::open(dir)?))),
+    entry("raft-engine", Does::Puts, |dir| Ok(Box::new(RaftEngine::open(dir)?))),
     #[cfg(feature = "rocksdb")]
-    Entry { name: "rocksdb", does: Does::Puts, open: |dir| Ok(Box::new(RocksDb::open(dir)?)) },
-    Entry { name: "fjall", does: Does::Puts, open: |dir| Ok(Box::new(Fjall::open(dir)?)) },
-    Entry { name: "redb", does: Does::Puts, open: |dir| Ok(Box::new(Redb::open(dir)?)) },
-    Entry {
-        name: "queue-file",
-        does: Does::PutsAndTakes,
-        open: |dir| Ok(Box::new(QueueFile::open(dir)?)),
-    },
+    entry("rocksdb", Does::Puts, |dir| Ok(Box::new(RocksDb::open(dir)?))),
+    entry("fjall", Does::Puts, |dir| Ok(Box::new(Fjall::open(dir)?))),
+    entry("redb", Does::Puts, |dir| Ok(Box::new(Redb::open(dir)?))),
+    entry("queue-file", Does::PutsAndTakes, |dir| Ok(Box::new(QueueFile::open(dir)?))),
 ];
 
 /// Keys that rise: the cheapest order for a tree.
@@ -105,99 +115,6 @@ impl Keys {
     fn next(&self, count: usize) -> std::ops::Range<u64> {
         let first = self.0.fetch_add(count as u64, Ordering::Relaxed);
         first..first + count as u64
-    }
-}
-
-/// Put and take transactions of the queue.
-struct OurChannel {
-    channel: Channel,
-    /// Take commits that may be on their way at once.
-    in_flight_max: usize,
-}
-
-impl OurChannel {
-    fn open(dir: &Path, in_flight_max: usize) -> Answer<Self> {
-        let options = Options {
-            capacity_events: u64::from(u32::MAX),
-            free_space_min_bytes: 0,
-            ..Options::default()
-        };
-        Ok(Self { channel: Channel::open(dir, options)?, in_flight_max })
-    }
-}
-
-impl Peer for OurChannel {
-    fn commit(&self, events: &[&[u8]]) -> Answer<()> {
-        let mut put = self.channel.begin_put();
-        for event in events {
-            put.push(event)?;
-        }
-        put.commit().map(drop).map_err(|error| error.to_string().into())
-    }
-
-    fn forget(&self) -> Answer<()> {
-        let mut taker = OurTaker { peer: self, in_flight: VecDeque::new() };
-        while taker.take(10_000, Duration::ZERO)? > 0 {}
-        taker.finish()?;
-        // What the background does every 64 MiB.
-        self.channel.checkpoint()?;
-        Ok(())
-    }
-
-    fn taker(&self) -> Option<Box<dyn Taker + '_>> {
-        Some(Box::new(OurTaker { peer: self, in_flight: VecDeque::new() }))
-    }
-}
-
-struct OurTaker<'a> {
-    peer: &'a OurChannel,
-    in_flight: VecDeque<Ticket>,
-}
-
-impl Taker for OurTaker<'_> {
-    fn take(&mut self, events: u32, wait: Duration) -> Answer<u32> {
-        let take = self.peer.channel.take_timeout(TakeLimit::events(events), wait)?;
-        black_box(take.records());
-        let taken = u32::try_from(take.records().len())?;
-        if taken == 0 {
-            return Ok(0);
-        }
-        if self.peer.in_flight_max == 1 {
-            take.commit()?;
-            return Ok(taken);
-        }
-        self.in_flight.push_back(take.submit()?);
-        if self.in_flight.len() >= self.peer.in_flight_max
-            && let Some(oldest) = self.in_flight.pop_front()
-        {
-            oldest.wait()?;
-        }
-        Ok(taken)
-    }
-
-    fn finish(&mut self) -> Answer<()> {
-        self.in_flight.drain(..).try_for_each(|ticket| ticket.wait().map(drop))?;
-        Ok(())
-    }
-}
-
-/// A record of the bare log: the events behind each other.
-struct OurWal(Wal);
-
-impl OurWal {
-    fn open(dir: &Path) -> Answer<Self> {
-        Ok(Self(Wal::open(dir, WalOptions::default(), |_, _, _| Ok(()))?))
-    }
-}
-
-impl Peer for OurWal {
-    fn commit(&self, events: &[&[u8]]) -> Answer<()> {
-        self.0.append(1, &events.concat())?;
-        Ok(())
-    }
-
-    fn forget(&self) -> Answer<()> {
-        Ok(self.0.release_before(Lsn::new(u64::MAX))?)
     }
 }
 
@@ -285,7 +202,7 @@ impl Peer for RocksDb {
         }
         let mut options = rocksdb::WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(&batch, &options)?;
+        self.db.write_opt(batch, &options)?;
         Ok(())
     }
 }

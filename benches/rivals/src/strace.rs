@@ -1,10 +1,10 @@
 //! Whether each peer syncs: commits of one committer, beside the system calls that strace counts meanwhile.
 
 use crate::{
-    Plan,
     flume::Flume,
     measure::{self, Shape},
     peers::{Answer, PEERS},
+    plan::{Form, Plan},
 };
 use fchannel_benches::noise;
 use serde_json::{Value, json};
@@ -29,21 +29,28 @@ const FLUME_EVENTS: usize = 2_000;
 type Calls = BTreeMap<String, u64>;
 
 /// One peer for a second, in a process of its own: commits, printed.
-pub(crate) fn alone(name: &str, dir: &Path, event_bytes: usize) -> Answer<()> {
+pub(crate) fn alone(plan: &Plan, name: &str) -> Answer<()> {
     let entry = PEERS.iter().find(|entry| entry.name == name).ok_or("there is no such peer")?;
-    let peer = (entry.open)(dir)?;
-    let slice = measure::puts(&*peer, ONE, &noise(7, event_bytes), Duration::from_secs(1))?;
+    let peer = (entry.open)(&plan.dir)?;
+    let event = noise(7, event_bytes(plan));
+    let slice = measure::puts(&*peer, ONE, &event, Duration::from_secs(1))?;
     println!("{}", slice.latencies_us.len());
     Ok(())
 }
 
+/// One size is enough to see who syncs.
+fn event_bytes(plan: &Plan) -> usize {
+    plan.event_bytes().first().copied().unwrap_or(500)
+}
+
 pub(crate) fn run(plan: &Plan, base: &Path) -> Answer<()> {
-    let mut rows = Vec::new();
+    let (mut rows, event_bytes) = (Vec::new(), event_bytes(plan));
+    let is_json = plan.form == Some(Form::Json);
     let this = std::env::current_exe()?.to_string_lossy().into_owned();
-    for entry in plan.peers().filter(|entry| entry.does.puts()) {
+    for entry in plan.peers().filter(|entry| entry.does.commits()) {
         let dir = tempfile::tempdir_in(base)?;
         let peer_dir = dir.path().join("peer").to_string_lossy().into_owned();
-        let size = plan.event_bytes.to_string();
+        let size = event_bytes.to_string();
         let words =
             [this.as_str(), "--alone", entry.name, "--dir", &peer_dir, "--event-bytes", &size];
         let (printed, calls) = traced(&words.map(str::to_owned), dir.path())?;
@@ -52,12 +59,11 @@ pub(crate) fn run(plan: &Plan, base: &Path) -> Answer<()> {
     }
     if let Some(command) = &plan.flume {
         let dir = tempfile::tempdir_in(base)?;
-        let flume =
-            Flume::new(command, &dir.path().join("peer"), plan.event_bytes, plan.flume_time);
+        let flume = Flume::new(command, &dir.path().join("peer"), event_bytes, plan.flume_time);
         let (_, calls) = traced(&flume.words("put", FLUME_EVENTS, ONE), dir.path())?;
         rows.push((Flume::NAME, FLUME_EVENTS as u64, calls));
     }
-    if plan.json {
+    if is_json {
         let rows: Vec<Value> =
             rows.iter().map(|(peer, commits, calls)| as_json(peer, *commits, calls)).collect();
         println!("{}", json!({"schema": "fchannel.rivals/1", "strace": rows}));
@@ -65,7 +71,7 @@ pub(crate) fn run(plan: &Plan, base: &Path) -> Answer<()> {
     }
     println!(
         "Commits of one event of {} bytes by one committer, in a process under strace, its opening and end included.\n",
-        plan.event_bytes
+        event_bytes
     );
     println!(
         "| peer | commits | fsync + fdatasync + msync | for each commit | | other calls |\n|---|---|---|---|---|---|"

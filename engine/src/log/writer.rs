@@ -33,7 +33,7 @@ const BLOCK_BYTES: u64 = 4096;
 pub(super) const SPARE_ROOM_BYTES: u64 = 1 << 20;
 /// Groups up to this are followed by zeros, up to the next multiple of the fill for their size. Those that come after overwrite blocks
 /// that are written already and leave the size of the file alone, so that their sync has no metadata to write: measured, 1.6 times as
-/// many small commits a second, and 1.5 times at 50 KB. Larger ones gain nothing from it (docs/decisions/0004).
+/// many small commits a second, and at 50 KB 1.4 times, 1.5 with the larger fill. Larger ones gain nothing from it (docs/decisions/0004).
 pub(super) const FILLED_GROUP_BYTES_MAX: u64 = 64 << 10;
 /// The fill behind small groups.
 const FILL_BYTES: u64 = 256 << 10;
