@@ -75,9 +75,9 @@ pub(crate) const PLANTS: &[Plant] = &[
             ),
             edit(
                 "log/writer.rs",
-                "Ok(()) if sync == Sync::Data => return self.file.sync().map(|()| Ok(fill)),",
-                "Ok(()) if sync == Sync::Data => {\n                    \
-                 return self.file.sync().or_else(|_| self.file.sync()).map(|()| Ok(fill));\n                }",
+                "            match self.file.write_at(self.offset, &with_fill, sync) {",
+                "            match self.file.write_at(self.offset, &with_fill, sync).or_else(|error| {\n                    \
+                 if is_full(&error) { Err(error) } else { self.file.sync() }\n                }) {",
             ),
         ],
     ),
