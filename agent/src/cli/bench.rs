@@ -241,7 +241,7 @@ fn table(rows: &[Row], plan: &Plan, medium: &str) -> String {
         &mut text,
         format_args!(
             "\nBATCHxCOMMITTERS, medians of {} rounds of {} ms; each commit is durable before it counts; on {medium}{}.\n\
-         floor: one thread, append + fdatasync of the same bytes (take: plain reads of them); p50..max: one commit (put+take: its puts).\n\n",
+         floor: one thread, append + fdatasync of the same bytes (take: plain reads of them); p50..max: one commit, of a put if any.\n\n",
             plan.rounds,
             plan.slice.as_millis(),
             if plan.backlog > 0 {

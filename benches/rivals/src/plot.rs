@@ -1,4 +1,4 @@
-//! A picture of one question: for each cell a mark of each peer, with a whisker. The scale is logarithmic, since half and double are as far.
+//! A picture of one question: for each cell a mark of each peer, with a whisker. The scale is logarithmic: half and double are as far.
 //!
 //! It brings its own ground, light or dark as the reader prefers, so that it can be read on any page.
 
