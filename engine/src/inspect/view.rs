@@ -74,9 +74,13 @@ impl View {
         };
         problems.extend(listing.segments.holes().iter().map(missing));
         let checkpoints = read_checkpoints(vfs, listing.checkpoints);
-        let quarantine = Quarantine::read(vfs, &places.home, &mut |_| {})?;
         let images = checkpoints.iter().map(|(_, candidate)| candidate);
-        listing.segments.find_torn_ends(vfs, images, &quarantine)?;
+        let torn_ends = Quarantine::read(vfs, &places.home, &mut |_| {})
+            .and_then(|quarantine| listing.segments.find_torn_ends(vfs, images, &quarantine));
+        // What cannot be read is a finding; the rest can be looked at all the same. A segment may be gone by now, in a live log.
+        problems.extend(
+            torn_ends.err().filter(|error| !is_gone(error)).map(|error| Finding::of_file(&error)),
+        );
         Ok(Self { segments: listing.segments, checkpoints, temporary: listing.temporary, problems })
     }
 }

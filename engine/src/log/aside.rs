@@ -11,7 +11,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
-    error::Result,
+    error::{ErrorKind, Result},
     format::{FrameHeader, SEGMENT_HEADER_LEN, SegmentHeader},
     ids::{EventSeq, FramePtr, Lsn, SegmentId},
     io::Vfs,
@@ -199,8 +199,23 @@ fn between(
     Ok((lsns, (items_end.min(behind.first_item), behind.first_item)))
 }
 
-/// The last LSN in `segment` that can be read, and the item behind the last one. There may be damage before them, of another day even.
+/// The last LSN in `segment`, and the item behind the last one. Of a segment that the disk does not read any more, where it begins: it is
+/// read for nothing but a record, which then names more than need be.
 fn end_of(vfs: &dyn Vfs, segments: &Segments, segment: &Segment) -> Result<(Lsn, EventSeq)> {
+    match readable_end_of(vfs, segments, segment) {
+        Err(error) if error.kind() == &ErrorKind::Io => {
+            Ok((segment.header.first_lsn.previous(), segment.header.first_item))
+        }
+        end => end,
+    }
+}
+
+/// The last LSN in `segment` that can be read, and the item behind the last one. There may be damage before them, of another day even.
+fn readable_end_of(
+    vfs: &dyn Vfs,
+    segments: &Segments,
+    segment: &Segment,
+) -> Result<(Lsn, EventSeq)> {
     let mut reader = SegmentReader::open(vfs, segment)?;
     let void_above = segments.void_above(segment.header.id);
     let counts = |header: &FrameHeader| void_above.is_none_or(|cut| header.lsn <= cut);

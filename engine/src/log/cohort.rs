@@ -6,15 +6,17 @@
 
 use std::time::Duration;
 
-/// A pause that costs a lone committer more than this gains nothing: a wake-up takes a tenth of it.
+/// Nobody waits for longer, however slow the disk is.
 const PATIENCE_MAX: Duration = Duration::from_millis(2);
+/// A shorter wait is not worth its wake-up.
+const PATIENCE_MIN: Duration = Duration::from_micros(50);
 /// After so many vain waits one behind the other, the pause between two tries does not grow any more: 64 groups.
 const DOUBLINGS_MAX: u32 = 6;
 
 /// What the last groups tell of the next one.
 #[derive(Debug, Default)]
 pub(super) struct Cohort {
-    /// How many committers there were when the last group ended: those it answered, and those who waited already.
+    /// How many committers there were when the last group was synced: its own, not answered yet, and those who waited already.
     expected: usize,
     /// How long a group takes, on the average of the last ones.
     group_time: Duration,
@@ -28,14 +30,15 @@ impl Cohort {
     /// How many to wait for, and how long at most, where `waiting` are there: half of what the wait may spare. None if all are there, and
     /// for a while after waits in vain. Asked once for each group.
     pub(super) fn awaited(&mut self, waiting: usize) -> Option<(usize, Duration)> {
-        if waiting == 0 || waiting >= self.enough() {
+        let patience = (self.group_time / 2).min(PATIENCE_MAX);
+        if waiting == 0 || waiting >= self.enough() || patience < PATIENCE_MIN {
             return None;
         }
         if self.rest > 0 {
             self.rest -= 1;
             return None;
         }
-        Some((self.enough(), (self.group_time / 2).min(PATIENCE_MAX)))
+        Some((self.enough(), patience))
     }
 
     /// So many are worth a wait: the last quarter comes late and gains little, and is not worth what it costs all others (measured).
@@ -53,8 +56,8 @@ impl Cohort {
         self.rest = 1 << self.in_vain;
     }
 
-    /// A group ends, of so many commits, which took so long; so many others wait by now.
-    pub(super) fn ended(&mut self, commits: usize, waiting: usize, took: Duration) {
+    /// A group of so many commits is synced, which took so long; so many others wait by now, and none of it has its answer.
+    pub(super) fn synced(&mut self, commits: usize, waiting: usize, took: Duration) {
         self.expected = commits + waiting;
         self.group_time = match self.group_time {
             Duration::ZERO => took,
@@ -74,21 +77,28 @@ mod tests {
         let mut cohort = Cohort::default();
         for _ in 0..100 {
             assert_eq!(cohort.awaited(1), None);
-            cohort.ended(1, 0, GROUP);
+            cohort.synced(1, 0, GROUP);
         }
+    }
+
+    #[test]
+    fn a_disk_that_answers_at_once_is_not_waited_for() {
+        let mut cohort = Cohort::default();
+        cohort.synced(4, 4, Duration::from_micros(40));
+        assert_eq!(cohort.awaited(4), None);
     }
 
     #[test]
     fn two_halves_become_one() {
         let mut cohort = Cohort::default();
-        cohort.ended(4, 4, GROUP);
+        cohort.synced(4, 4, GROUP);
         let (awaited, patience) = cohort.awaited(4).unwrap();
         assert!(awaited > 4 && patience <= GROUP / 2);
         cohort.waited(8);
-        cohort.ended(8, 0, GROUP);
+        cohort.synced(8, 0, GROUP);
         assert_eq!(cohort.awaited(7), None, "enough are there");
         assert!(cohort.awaited(5).is_some());
-        cohort.ended(1, 1, GROUP);
+        cohort.synced(1, 1, GROUP);
         assert_eq!(cohort.awaited(1).map(|(awaited, _)| awaited), Some(2), "of two, both");
     }
 
@@ -98,14 +108,14 @@ mod tests {
         let mut waits = 0;
         for _ in 0..1000 {
             // Always one who comes, and one who does not come again.
-            cohort.ended(1, 1, GROUP);
+            cohort.synced(1, 1, GROUP);
             if cohort.awaited(1).is_some() {
                 waits += 1;
                 cohort.waited(1);
             }
         }
         assert!((10..=25).contains(&waits), "{waits}");
-        cohort.ended(1, 1, GROUP);
+        cohort.synced(1, 1, GROUP);
         while cohort.awaited(1).is_none() {}
         cohort.waited(2);
         assert!(cohort.awaited(1).is_some(), "one that came makes up for all that did not");

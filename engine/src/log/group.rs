@@ -409,25 +409,34 @@ impl Group {
         if !state.has_committer || cfg!(fchannel_loom) {
             return;
         }
+        // Nor for whom the group would have no room.
+        let bytes: usize = state.waiting.iter().map(|waiting| waiting.request.buffer.len()).sum();
+        if state.exclusive > 0 || state.stopped.is_some() || bytes > GROUP_BYTES_MAX / 2 {
+            return;
+        }
         let waiting = state.waiting.len();
         let Some((awaited, patience)) = state.cohort.awaited(waiting) else { return };
         let deadline = Instant::now() + patience;
         state.gathering = Some(awaited);
-        while state.waiting.len() < awaited && state.exclusive == 0 && state.stopped.is_none() {
+        let mut broken_off = false;
+        while state.waiting.len() < awaited && !broken_off {
             if self.gathered.wait_until(state, deadline).timed_out() {
                 break;
             }
+            broken_off = state.exclusive > 0 || state.stopped.is_some();
         }
         state.gathering = None;
-        let waiting = state.waiting.len();
-        state.cohort.waited(waiting);
+        if !broken_off {
+            let waiting = state.waiting.len();
+            state.cohort.waited(waiting);
+        }
     }
 
-    /// A group of so many commits has ended, which took so long.
-    pub(crate) fn ended(&self, commits: usize, took: Duration) {
+    /// A group of so many commits is synced, which took so long; none of them is answered yet.
+    pub(crate) fn synced(&self, commits: usize, took: Duration) {
         let mut state = self.state.lock();
         let waiting = state.waiting.len();
-        state.cohort.ended(commits, waiting, took);
+        state.cohort.synced(commits, waiting, took);
     }
 
     /// Ends a lead: calls the next leader if frames wait, preferring a thread that blocks on one of them. True if the present leader

@@ -60,7 +60,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tail::Tail;
 use writer::Writer;
@@ -247,9 +247,7 @@ impl Log {
             if let Some(poison) = self.poison.get() {
                 return flight.refuse(poison, |_| true);
             }
-            let (commits, began) = (flight.frames().len(), Instant::now());
             let answer = self.writer.lock().commit(self, &mut flight);
-            self.group.ended(commits, began.elapsed());
             if let Err(error) = answer {
                 flight.fail_with(&self.poison(&error));
             }

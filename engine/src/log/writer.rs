@@ -204,7 +204,11 @@ impl Writer {
             Ok(filled) => filled,
             Err(full) => return Ok(Wrote::NoRoom(told(full))),
         };
-        log.counters.wrote(count as u64, bytes, log.dirs.vfs.monotonic().saturating_sub(started));
+        let took = log.dirs.vfs.monotonic().saturating_sub(started);
+        log.counters.wrote(count as u64, bytes, took);
+        if sync == Sync::Data {
+            log.group.synced(count, took);
+        }
         drop(slices);
         let durable = sync == Sync::Data;
         if durable {

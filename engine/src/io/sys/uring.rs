@@ -65,17 +65,7 @@ impl Ring {
         let Some(results) = self.run([write, sync.user_data(SYNC)]) else {
             return Ok(false);
         };
-        let written = match results.write {
-            // A signal came before it began.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            written => written?,
-        };
-        match results.sync {
-            Ok(_) => Ok(results.chained && written == bytes),
-            // A write that is not whole breaks the chain.
-            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Ok(false),
-            Err(error) => Err(not_for_want_of_room(error)),
-        }
+        results.verdict(bytes)
     }
 
     /// Has the kernel do both, one after the other, and waits for both. None if it took neither.
@@ -124,4 +114,56 @@ struct Results {
     sync: io::Result<i32>,
     /// The sync began after the write.
     chained: bool,
+}
+
+impl Results {
+    /// True if all `bytes` are durable, false if it is to be done again by other calls.
+    ///
+    /// # Errors
+    /// That of the sync before that of the write: a sync that failed is never told twice, and must not be taken for want of room.
+    fn verdict(self, bytes: i32) -> io::Result<bool> {
+        let synced = match self.sync {
+            Ok(_) => true,
+            // A write that is not whole breaks the chain; a signal came before it began.
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+            Err(error) => return Err(not_for_want_of_room(error)),
+        };
+        match self.write {
+            Ok(written) => Ok(synced && self.chained && written == bytes),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(
+        write: Result<i32, i32>,
+        sync: Result<i32, i32>,
+        chained: bool,
+    ) -> Result<bool, io::ErrorKind> {
+        let of = |result: Result<i32, i32>| result.map_err(io::Error::from_raw_os_error);
+        let results = Results { write: of(write), sync: of(sync), chained };
+        results.verdict(100).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn only_a_whole_write_with_a_sync_behind_it_is_durable() {
+        use io::ErrorKind::{Other, StorageFull};
+        assert_eq!(verdict(Ok(100), Ok(0), true), Ok(true));
+        assert_eq!(verdict(Ok(100), Ok(0), false), Ok(false), "the sync may have come first");
+        assert_eq!(verdict(Ok(60), Err(libc::ECANCELED), true), Ok(false));
+        assert_eq!(verdict(Ok(60), Ok(0), true), Ok(false));
+        assert_eq!(verdict(Err(libc::EINTR), Err(libc::ECANCELED), true), Ok(false));
+        assert_eq!(verdict(Ok(100), Err(libc::EINTR), true), Ok(false));
+        assert_eq!(verdict(Err(libc::ENOSPC), Err(libc::ECANCELED), true), Err(StorageFull));
+        assert_eq!(verdict(Ok(100), Err(libc::ENOSPC), true), Err(Other), "no want of room");
+        // The one entry that the kernel took of two was told of a lost page: nobody else will be.
+        let lost = verdict(Err(libc::ENOSPC), Err(libc::EIO), false);
+        assert!(lost.is_err_and(|kind| kind != StorageFull));
+    }
 }
