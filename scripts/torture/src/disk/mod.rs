@@ -16,6 +16,7 @@ use image::Image;
 use mounted::Mounted;
 use std::{
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
 };
@@ -96,6 +97,9 @@ pub(crate) struct Disk {
 
 /// Threads that serve the mount: a sync that takes its time must not keep the others waiting.
 const THREADS: usize = 4;
+/// So often an unmount is tried while the disk is busy, and so long apart: 5 s.
+const BUSY_TRIES: u32 = 250;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Disk {
     /// Mounts an empty disk at `mount`.
@@ -130,10 +134,17 @@ impl Disk {
     }
 
     fn unplug(&mut self) -> Answer<()> {
-        match self.session.take() {
-            Some(session) => Ok(session.umount_and_join()?),
-            None => Ok(()),
+        let Some(session) = self.session.take() else { return Ok(()) };
+        // Of a process that was killed the kernel takes io_uring apart a moment later, and its file is open until then.
+        for _ in 0..BUSY_TRIES {
+            let unmounted =
+                Command::new("umount").arg(&self.mount).stderr(Stdio::null()).status()?.success();
+            if unmounted {
+                return Ok(session.join()?);
+            }
+            std::thread::sleep(BUSY_PAUSE);
         }
+        Ok(session.umount_and_join()?)
     }
 
     /// Cuts the power: from here on nothing becomes durable, and nobody gets an answer.
