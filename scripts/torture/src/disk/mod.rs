@@ -133,6 +133,7 @@ impl Disk {
         Ok(())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the kernel tells nobody when it is done")]
     fn unplug(&mut self) -> Answer<()> {
         let Some(session) = self.session.take() else { return Ok(()) };
         // Of a process that was killed the kernel takes io_uring apart a moment later, and its file is open until then.
