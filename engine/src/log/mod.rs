@@ -555,7 +555,7 @@ impl Log {
                 ));
             }
         }
-        // Where there was no such thread.
+        // What was begun by hand, where there was no thread for it, goes. Its temporary name is all that an error of this leaves.
         drop(self.prepare());
         // Where there was no such thread, or a frame came while it ended. Who leads now goes on by itself.
         while self.lead_once() {}

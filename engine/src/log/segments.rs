@@ -28,7 +28,7 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segments {
     by_id: BTreeMap<SegmentId, Segment>,
-    /// The last LSN before a torn end of which no header tells any more.
+    /// The last LSN that counts in a segment whose end may be torn, where no header tells it any more.
     torn: BTreeMap<SegmentId, Lsn>,
 }
 

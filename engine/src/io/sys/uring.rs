@@ -73,6 +73,7 @@ impl Ring {
         // SAFETY: what the write reads, an array of `iovec` by the promise of `IoSlice` and what it points to, is borrowed by the caller
         // until this function returns. That is not before both are back, if the kernel took one of them; if it took none it never will,
         // since a ring that has refused is not entered again.
+        // (A queue that has no room for both takes neither.)
         unsafe { self.ring.submission().push_multiple(&both) }.ok()?;
         let chained = loop {
             match self.ring.submit_and_wait(both.len()) {
