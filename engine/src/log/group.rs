@@ -77,6 +77,8 @@ impl Request {
         let padded =
             usize::try_from(padded_len(buffer.len() as u64)).expect("a frame fits into memory");
         buffer.resize(padded, 0);
+        // It may have served a larger frame, and memory is counted by the lengths of frames.
+        buffer.shrink_to(padded.saturating_mul(2));
         Self { kind, item_count, buffer, body_len, body_crc, refusable: false, hold: None }
     }
 

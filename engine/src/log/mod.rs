@@ -200,6 +200,11 @@ impl Log {
         Ok(is_there)
     }
 
+    /// An empty buffer for a frame, which may have served before.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.tail.lock().buffer()
+    }
+
     /// Queues a frame whose caller will block in [`wait`](Self::wait).
     pub(crate) fn submit(&self, request: Request) -> Arc<Slot> {
         self.group.submit(request)

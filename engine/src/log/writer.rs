@@ -41,6 +41,8 @@ const FILL_BYTES: u64 = 256 << 10;
 const LARGE_FILL_BYTES: u64 = 512 << 10;
 const LARGE_FILL_FROM_BYTES: u64 = 16 << 10;
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+/// The largest fill, in pieces of [`ZEROS`].
+const FILL_PIECES_MAX: usize = 2;
 /// How long a look at the free space of a disk serves.
 const FREE_SPACE_LOOK: Duration = Duration::from_millis(250);
 
@@ -184,17 +186,14 @@ impl Writer {
             (lsn, item) = (lsn.next(), header.next_item());
             headers.push(header);
         }
-        let slices: Vec<IoSlice<'_>> = flight
-            .frames()
-            .iter()
-            .take(count)
-            .map(|waiting| IoSlice::new(waiting.request.buffer()))
-            .collect();
+        let buffers = flight.frames().iter().take(count).map(|waiting| waiting.request.buffer());
+        let mut slices = Vec::with_capacity(count + FILL_PIECES_MAX);
+        slices.extend(buffers.map(IoSlice::new));
         let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
         let started = log.dirs.vfs.monotonic();
         self.last_write_at = started;
         let fill = self.fill_behind(log, bytes);
-        let filled = self.write_with_fill(&slices, fill, sync);
+        let filled = self.write_with_fill(&mut slices, fill, sync);
         let told = |error| {
             Error::io("cannot write a group of commits", &self.path, error)
                 .at(self.offset)
@@ -296,13 +295,14 @@ impl Writer {
     }
 
     /// Writes a group at the end, with the fill behind it if there is to be one; answers how long that is, or that there was no room.
-    /// Where the disk has none for the fill the same bytes are written again without it, which changes nothing of them.
+    /// Where the disk has none for the fill the same bytes are written again without it, which changes nothing of them. `slices` have
+    /// the fill behind them afterwards, if it was written.
     ///
     /// # Errors
     /// A write that failed otherwise, and any sync: final, and not tried again (rule W5).
     fn write_with_fill(
         &self,
-        slices: &[IoSlice<'_>],
+        slices: &mut Vec<IoSlice<'_>>,
         fill: u64,
         sync: Sync,
     ) -> io::Result<io::Result<u64>> {
@@ -310,16 +310,16 @@ impl Writer {
             matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         };
         if fill > 0 {
-            let mut with_fill = slices.to_vec();
+            let group = slices.len();
             let mut left = fill;
             while left > 0 {
                 let piece = zeros(left);
-                with_fill.push(IoSlice::new(piece));
+                slices.push(IoSlice::new(piece));
                 left -= piece.len() as u64;
             }
-            match self.file.write_at(self.offset, &with_fill, sync) {
+            match self.file.write_at(self.offset, slices, sync) {
                 Ok(()) => return Ok(Ok(fill)),
-                Err(error) if is_full(&error) => {}
+                Err(error) if is_full(&error) => slices.truncate(group),
                 Err(error) => return Err(error),
             }
         }
