@@ -101,6 +101,8 @@ pub struct Row {
     pub floor_p99_us: u32,
     /// Processor time of the whole process for each event, in nanoseconds.
     pub cpu_ns: f64,
+    /// The floor's, of puts: what the kernel needs to write and sync the same bytes, a batch at a time.
+    pub floor_cpu_ns: Option<f64>,
 }
 
 /// What a slice of ours gave.
@@ -123,6 +125,7 @@ struct Rounds {
     take_latencies_us: Vec<u32>,
     floor_latencies_us: Vec<u32>,
     cpu_ns: Vec<f64>,
+    floor_cpu_ns: Vec<f64>,
 }
 
 impl Rounds {
@@ -154,6 +157,8 @@ impl Rounds {
             max_us: self.latencies_us.last().copied().unwrap_or_default(),
             floor_p99_us: at_thousandths(&self.floor_latencies_us, 990),
             cpu_ns: Spread::of(self.cpu_ns).median,
+            floor_cpu_ns: (!self.floor_cpu_ns.is_empty())
+                .then(|| Spread::of(self.floor_cpu_ns).median),
         }
     }
 }
@@ -200,18 +205,31 @@ impl Cell {
         let mut rounds = Rounds::default();
         fill(&channel, plan, plan.backlog)?;
         self.warm_up(&channel, plan)?;
-        let mut measure_floor =
-            |latencies: &mut Vec<u32>| floor.measure(&bytes, plan.slice / 2, latencies);
-        let mut before = measure_floor(&mut rounds.floor_latencies_us)?;
+        let mut before = self.measure_floor(&mut floor, &bytes, plan, &mut rounds)?;
         for _ in 0..plan.rounds {
             let slice = self.put_for(&channel, plan, plan.slice)?;
-            let after = measure_floor(&mut rounds.floor_latencies_us)?;
-            rounds.add(slice, f64::midpoint(before, after) * real(self.batch as u64));
+            let after = self.measure_floor(&mut floor, &bytes, plan, &mut rounds)?;
+            rounds.add(slice, f64::midpoint(before, after));
             self.settle(&channel, plan)?;
-            before = measure_floor(&mut rounds.floor_latencies_us)?;
+            before = self.measure_floor(&mut floor, &bytes, plan, &mut rounds)?;
         }
         channel.close()?;
         Ok(rounds.row(*self, plan.event_bytes))
+    }
+
+    /// Events a second of the floor, a batch at a time.
+    fn measure_floor(
+        &self,
+        floor: &mut Floor,
+        bytes: &[u8],
+        plan: &Plan,
+        rounds: &mut Rounds,
+    ) -> Answer<f64> {
+        let (commits, cpu) = (rounds.floor_latencies_us.len(), cpu_time());
+        let rate = floor.measure(bytes, plan.slice / 2, &mut rounds.floor_latencies_us)?;
+        let events = (rounds.floor_latencies_us.len() - commits) * self.batch;
+        rounds.floor_cpu_ns.push(nanoseconds_of_each(events as u64, cpu));
+        Ok(rate * real(self.batch as u64))
     }
 
     /// Not counted: the reserves, and the first segments. Later ones are written over spent ones, as in any life but its first minutes;
@@ -290,15 +308,13 @@ impl Cell {
         fill(&channel, plan, plan.backlog)?;
         self.warm_up(&channel, plan)?;
         for _ in 0..plan.rounds {
-            let mut measure_floor =
-                || floor.measure(&bytes, plan.slice / 2, &mut rounds.floor_latencies_us);
-            let before = measure_floor()?;
+            let before = self.measure_floor(&mut floor, &bytes, plan, &mut rounds)?;
             let alone = self.put_for(&channel, plan, plan.slice)?.events_per_second;
             self.settle(&channel, plan)?;
             let slice = self.put_and_take_for(&channel, plan, plan.slice)?;
-            let after = measure_floor()?;
+            let after = self.measure_floor(&mut floor, &bytes, plan, &mut rounds)?;
             rounds.of_put_alone.push(slice.events_per_second / alone);
-            rounds.add(slice, f64::midpoint(before, after) * real(self.batch as u64));
+            rounds.add(slice, f64::midpoint(before, after));
             self.settle(&channel, plan)?;
         }
         channel.close()?;
@@ -376,7 +392,7 @@ impl Slice {
     /// So many events since then.
     fn count(&mut self, events: u64, started: Instant, cpu: Duration) {
         self.events_per_second = real(events) / started.elapsed().as_secs_f64();
-        self.cpu_ns = (cpu_time() - cpu).as_secs_f64() * 1e9 / real(events.max(1));
+        self.cpu_ns = nanoseconds_of_each(events, cpu);
     }
 }
 
@@ -439,6 +455,11 @@ fn take_down_to(channel: &Channel, batch: usize, waiting: u64) -> Answer<(u64, V
         }
     }
     Ok((taken, latencies_us))
+}
+
+/// The processor's time since `cpu`, for each of the events.
+fn nanoseconds_of_each(events: u64, cpu: Duration) -> f64 {
+    (cpu_time() - cpu).as_secs_f64() * 1e9 / real(events.max(1))
 }
 
 /// What this process has had of the processors.

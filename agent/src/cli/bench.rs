@@ -175,6 +175,9 @@ fn row_as_json(row: &Row) -> Value {
         "floor_p99_us": row.floor_p99_us,
         "cpu_ns_per_event": row.cpu_ns.round(),
     });
+    if let (Some(floor), Some(object)) = (row.floor_cpu_ns, object.as_object_mut()) {
+        object.insert("floor_cpu_ns_per_event".to_owned(), json!(floor.round()));
+    }
     if let (Some(of), Some(object)) = (row.of_put_alone, object.as_object_mut()) {
         object.insert("of_put_alone".to_owned(), json!(thousandths(of.median)));
         object.insert("of_put_alone_min".to_owned(), json!(thousandths(of.min)));
@@ -202,7 +205,7 @@ fn table(rows: &[Row], plan: &Plan, medium: &str) -> String {
     push(
         &mut text,
         format_args!(
-            "{:width$}  {:>10}  {:>8}  {:>10}  {:>18}  {:>7}  {:>7}  {:>7}  {:>8}\n",
+            "{:width$}  {:>10}  {:>8}  {:>10}  {:>18}  {:>7}  {:>7}  {:>7}  {:>8}  {:>7}\n",
             "",
             "events/s",
             "MB/s",
@@ -212,13 +215,14 @@ fn table(rows: &[Row], plan: &Plan, medium: &str) -> String {
             "p99 us",
             "max us",
             "cpu ns/e",
+            "floor's",
         ),
     );
     for row in rows {
         push(
             &mut text,
             format_args!(
-                "{:width$}  {:>10.0}  {:>8.1}  {:>10.0}  {:>18}  {:>7}  {:>7}  {:>7}  {:>8.0}\n",
+                "{:width$}  {:>10.0}  {:>8.1}  {:>10.0}  {:>18}  {:>7}  {:>7}  {:>7}  {:>8.0}  {:>7}\n",
                 row.name(),
                 row.ours.median,
                 bytes_per_second(row) / 1e6,
@@ -228,6 +232,7 @@ fn table(rows: &[Row], plan: &Plan, medium: &str) -> String {
                 row.p99_us,
                 row.max_us,
                 row.cpu_ns,
+                row.floor_cpu_ns.map_or_else(|| "-".to_owned(), |floor| format!("{floor:.0}")),
             ),
         );
         if let Some(Latency { p50_us, p99_us, max_us, .. }) = row.takes {
@@ -241,7 +246,8 @@ fn table(rows: &[Row], plan: &Plan, medium: &str) -> String {
         &mut text,
         format_args!(
             "\nBATCHxCOMMITTERS, medians of {} rounds of {} ms; each commit is durable before it counts; on {medium}{}.\n\
-         floor: one thread, append + fdatasync of the same bytes (take: plain reads of them); p50..max: one commit, of a put if any.\n\n",
+         floor: one thread, append + fdatasync of the same bytes (take: plain reads of them); p50..max: one commit, of a put if any.\n\
+         cpu ns/e: processor time for each event, the kernel's on its behalf included.\n\n",
             plan.rounds,
             plan.slice.as_millis(),
             if plan.backlog > 0 {
@@ -427,6 +433,7 @@ mod tests {
             max_us: 900,
             floor_p99_us: 400,
             cpu_ns: 250.0,
+            floor_cpu_ns: Some(200.0),
         }
     }
 
@@ -454,9 +461,9 @@ mod tests {
         let rows = [row(Work::Put, 1, 1, 8e3, 5e3), row(Work::PutAndTake, 100, 1, 4e5, 3e5)];
         let text = table(&rows, &Plan { backlog: 7, ..Plan::default() }, "a local disk");
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[2].ends_with("120      300      900       250"), "{text}");
+        assert!(lines[2].ends_with("120      300      900       250      200"), "{text}");
         assert!(lines[3].contains("its takes") && lines[3].ends_with("90       91       92"));
-        assert_eq!(lines[3].len() + "  cpu ns/e".len(), lines[2].len(), "{text}");
+        assert_eq!(lines[3].len() + "  cpu ns/e  floor's".len(), lines[2].len(), "{text}");
         assert!(text.contains("beside a backlog of 7 events"), "{text}");
         assert_eq!(row_as_json(&rows[1])["take_commit_p99_us"], 91);
     }

@@ -317,7 +317,8 @@ impl Writer {
                 slices.push(IoSlice::new(piece));
                 left -= piece.len() as u64;
             }
-            match self.file.write_at(self.offset, slices, sync) {
+            let filled = self.file.write_at(self.offset, slices, sync);
+            match filled {
                 Ok(()) => return Ok(Ok(fill)),
                 Err(error) if is_full(&error) => slices.truncate(group),
                 Err(error) => return Err(error),

@@ -51,8 +51,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         "W4: a group is acknowledged when it is synced; else loss",
         &[edit(
             "log/writer.rs",
-            "self.write_with_fill(&slices, fill, sync)",
-            "self.write_with_fill(&slices, fill, Sync::No)",
+            "self.write_with_fill(&mut slices, fill, sync)",
+            "self.write_with_fill(&mut slices, fill, Sync::No)",
         )],
     ),
     plant(
@@ -75,9 +75,9 @@ pub(crate) const PLANTS: &[Plant] = &[
             ),
             edit(
                 "log/writer.rs",
-                "            match self.file.write_at(self.offset, &with_fill, sync) {",
-                "            match self.file.write_at(self.offset, &with_fill, sync).or_else(|error| {\n                    \
-                 if is_full(&error) { Err(error) } else { self.file.sync() }\n                }) {",
+                "            let filled = self.file.write_at(self.offset, slices, sync);",
+                "            let filled = self.file.write_at(self.offset, slices, sync).or_else(|error| {\n                \
+                 if is_full(&error) { Err(error) } else { self.file.sync() }\n            });",
             ),
         ],
     ),
