@@ -24,19 +24,24 @@ pub(crate) struct OurChannel {
 
 impl OurChannel {
     pub(crate) fn open(dir: &Path) -> Answer<Self> {
-        Self::open_over(dir, 0)
+        Self::open_with(dir, Options::default())
     }
 
-    /// With so many data directories; zero: the channel's own one.
+    /// With so many data directories.
     pub(crate) fn open_over(dir: &Path, data_dirs: usize) -> Answer<Self> {
         let data_dirs: Vec<_> = (0..data_dirs).map(|at| dir.join(format!("data-{at}"))).collect();
         data_dirs.iter().try_for_each(fs::create_dir_all)?;
-        let options = Options {
-            data_dirs,
-            capacity_events: u64::from(u32::MAX),
-            free_space_min_bytes: 0,
-            ..Options::default()
-        };
+        Self::open_with(dir, Options { data_dirs, ..Options::default() })
+    }
+
+    /// With segments that come round soon.
+    pub(crate) fn open_in_segments_of(dir: &Path, segment_bytes_max: u64) -> Answer<Self> {
+        Self::open_with(dir, Options { segment_bytes_max, ..Options::default() })
+    }
+
+    fn open_with(dir: &Path, options: Options) -> Answer<Self> {
+        let options =
+            Options { capacity_events: u64::from(u32::MAX), free_space_min_bytes: 0, ..options };
         Ok(Self { channel: Channel::open(dir, options)?, takes_in_flight_max: 1 })
     }
 

@@ -94,6 +94,12 @@ pub(crate) const PEERS: &[Entry] = &[
     way("fchannel futures", Does::PutsAhead, |dir| Ok(Box::new(Futures(OurChannel::open(dir)?)))),
     way("fchannel 2 dirs", Does::PutsAndTakes, |dir| Ok(Box::new(OurChannel::open_over(dir, 2)?))),
     way("fchannel 4 dirs", Does::PutsAndTakes, |dir| Ok(Box::new(OurChannel::open_over(dir, 4)?))),
+    way("fchannel 1 MiB segments", Does::PutsAndTakes, |dir| {
+        Ok(Box::new(OurChannel::open_in_segments_of(dir, 1 << 20)?))
+    }),
+    way("fchannel 16 MiB segments", Does::PutsAndTakes, |dir| {
+        Ok(Box::new(OurChannel::open_in_segments_of(dir, 16 << 20)?))
+    }),
     entry("fchannel 8 tickets", Does::TakesAhead, |dir| {
         Ok(Box::new(OurChannel::open(dir)?.taking_ahead(8)))
     }),
