@@ -27,28 +27,29 @@ pub(super) struct Cohort {
 }
 
 impl Cohort {
-    /// How many to wait for, and how long at most, where `waiting` are there: half of what the wait may spare. None if all are there, and
-    /// for a while after waits in vain. Asked once for each group.
-    pub(super) fn awaited(&mut self, waiting: usize) -> Option<(usize, Duration)> {
+    /// How long to wait at most, where so many are there: half of what the wait may spare. None if enough are there, and for a while after
+    /// waits in vain. Asked once for each group.
+    pub(super) fn begin_wait(&mut self, there: usize) -> Option<Duration> {
         let patience = (self.group_time / 2).min(PATIENCE_MAX);
-        if waiting == 0 || waiting >= self.enough() || patience < PATIENCE_MIN {
+        if self.is_there(there) || patience < PATIENCE_MIN {
             return None;
         }
         if self.rest > 0 {
             self.rest -= 1;
             return None;
         }
-        Some((self.enough(), patience))
+        Some(patience)
     }
 
-    /// So many are worth a wait: the last quarter comes late and gains little, and is not worth what it costs all others (measured).
-    fn enough(&self) -> usize {
-        self.expected - self.expected / 4
+    /// Whether so many are there that nobody is to wait longer: the last quarter comes late and gains little, and is not worth what it
+    /// costs all others (measured).
+    pub(super) fn is_there(&self, there: usize) -> bool {
+        there >= self.expected - self.expected / 4
     }
 
-    /// After a wait `waiting` are there.
-    pub(super) fn waited(&mut self, waiting: usize) {
-        if waiting >= self.enough() {
+    /// After a wait so many are there.
+    pub(super) fn end_wait(&mut self, there: usize) {
+        if self.is_there(there) {
             self.in_vain = 0;
             return;
         }
@@ -76,7 +77,7 @@ mod tests {
     fn a_lone_committer_is_never_waited_for() {
         let mut cohort = Cohort::default();
         for _ in 0..100 {
-            assert_eq!(cohort.awaited(1), None);
+            assert_eq!(cohort.begin_wait(1), None);
             cohort.synced(1, 0, GROUP);
         }
     }
@@ -85,21 +86,22 @@ mod tests {
     fn a_disk_that_answers_at_once_is_not_waited_for() {
         let mut cohort = Cohort::default();
         cohort.synced(4, 4, Duration::from_micros(40));
-        assert_eq!(cohort.awaited(4), None);
+        assert_eq!(cohort.begin_wait(4), None);
     }
 
     #[test]
     fn two_halves_become_one() {
         let mut cohort = Cohort::default();
         cohort.synced(4, 4, GROUP);
-        let (awaited, patience) = cohort.awaited(4).unwrap();
-        assert!(awaited > 4 && patience <= GROUP / 2);
-        cohort.waited(8);
+        let patience = cohort.begin_wait(4).unwrap();
+        assert!(patience <= GROUP / 2);
+        cohort.end_wait(8);
         cohort.synced(8, 0, GROUP);
-        assert_eq!(cohort.awaited(7), None, "enough are there");
-        assert!(cohort.awaited(5).is_some());
+        assert_eq!(cohort.begin_wait(7), None, "enough are there");
+        assert!(cohort.begin_wait(5).is_some());
         cohort.synced(1, 1, GROUP);
-        assert_eq!(cohort.awaited(1).map(|(awaited, _)| awaited), Some(2), "of two, both");
+        assert!(cohort.begin_wait(1).is_some() && !cohort.is_there(1));
+        assert!(cohort.is_there(2), "of two, both");
     }
 
     #[test]
@@ -109,15 +111,15 @@ mod tests {
         for _ in 0..1000 {
             // Always one who comes, and one who does not come again.
             cohort.synced(1, 1, GROUP);
-            if cohort.awaited(1).is_some() {
+            if cohort.begin_wait(1).is_some() {
                 waits += 1;
-                cohort.waited(1);
+                cohort.end_wait(1);
             }
         }
         assert!((10..=25).contains(&waits), "{waits}");
         cohort.synced(1, 1, GROUP);
-        while cohort.awaited(1).is_none() {}
-        cohort.waited(2);
-        assert!(cohort.awaited(1).is_some(), "one that came makes up for all that did not");
+        while cohort.begin_wait(1).is_none() {}
+        cohort.end_wait(2);
+        assert!(cohort.begin_wait(1).is_some(), "one that came makes up for all that did not");
     }
 }

@@ -9,6 +9,8 @@
 //! Invariants, all under the one lock: `led` is true exactly while a leader is at work or was called and is on its way; frames wait
 //! only while `led`, except between `submit` and the `wait` of a thread that is about to lead.
 
+mod waitlist;
+
 use super::{Log, cohort::Cohort};
 use crate::{
     error::{CommitError, Error, ErrorKind},
@@ -25,6 +27,7 @@ use std::{
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
+use waitlist::Waitlist;
 
 /// What a commit achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +297,7 @@ pub(crate) struct Group {
 
 #[derive(Default)]
 struct GroupState {
-    waiting: VecDeque<Waiting>,
+    waiting: Waitlist,
     led: bool,
     /// There is a thread that leads when it is called.
     has_committer: bool,
@@ -304,9 +307,9 @@ struct GroupState {
     committer_shall_end: bool,
     /// Threads that want to lead without a frame of their own.
     exclusive: usize,
-    /// Whom the next group waits for. While a leader waits, so many.
+    /// Whom the next group waits for, and whether a leader does so now.
     cohort: Cohort,
-    gathering: Option<usize>,
+    gathering: bool,
     /// Groups that were taken, and whether nothing vouches for the last of them yet.
     groups: u64,
     unvouched: bool,
@@ -335,8 +338,8 @@ impl Group {
             return Slot::answered(Err(CommitError::NotCommitted(error)));
         }
         let slot = Arc::new(Slot::default());
-        state.waiting.push_back(Waiting { request, slot: Arc::clone(&slot) });
-        if state.gathering.is_some_and(|awaited| state.waiting.len() >= awaited) {
+        state.waiting.push(Waiting { request, slot: Arc::clone(&slot) });
+        if state.gathering && state.cohort.is_there(state.waiting.len()) {
             self.gathered.notify_one();
         }
         slot
@@ -386,23 +389,15 @@ impl Group {
     pub(crate) fn take(&self, poison: Error) -> InFlight {
         let mut state = self.state.lock();
         self.gather(&mut state);
-        let mut bytes = 0;
-        let mut count = 0;
-        for waiting in &state.waiting {
-            bytes += waiting.request.buffer.len();
-            if count > 0 && bytes > GROUP_BYTES_MAX {
-                break;
-            }
-            count += 1;
-        }
-        if count > 0 {
+        let frames = state.waiting.take_group(GROUP_BYTES_MAX);
+        if !frames.is_empty() {
             state.groups += 1;
             if !std::mem::replace(&mut state.unvouched, true) && state.has_committer {
                 // It begins to watch for a pause. Only the first group after one tells it.
                 self.committer.notify_one();
             }
         }
-        InFlight { frames: state.waiting.drain(..count).collect(), poison }
+        InFlight { frames, poison }
     }
 
     /// Waits a moment for the committers of the last group, unless somebody has better to do.
@@ -412,25 +407,28 @@ impl Group {
             return;
         }
         // Nor for whom the group would have no room.
-        let bytes: usize = state.waiting.iter().map(|waiting| waiting.request.buffer.len()).sum();
-        if state.exclusive > 0 || state.stopped.is_some() || bytes > GROUP_BYTES_MAX / 2 {
+        if state.exclusive > 0
+            || state.stopped.is_some()
+            || state.waiting.is_empty()
+            || state.waiting.bytes() > GROUP_BYTES_MAX / 2
+        {
             return;
         }
-        let waiting = state.waiting.len();
-        let Some((awaited, patience)) = state.cohort.awaited(waiting) else { return };
+        let there = state.waiting.len();
+        let Some(patience) = state.cohort.begin_wait(there) else { return };
         let deadline = Instant::now() + patience;
-        state.gathering = Some(awaited);
+        state.gathering = true;
         let mut broken_off = false;
-        while state.waiting.len() < awaited && !broken_off {
+        while !state.cohort.is_there(state.waiting.len()) && !broken_off {
             if self.gathered.wait_until(state, deadline).timed_out() {
                 break;
             }
             broken_off = state.exclusive > 0 || state.stopped.is_some();
         }
-        state.gathering = None;
+        state.gathering = false;
         if !broken_off {
-            let waiting = state.waiting.len();
-            state.cohort.waited(waiting);
+            let there = state.waiting.len();
+            state.cohort.end_wait(there);
         }
     }
 
@@ -451,7 +449,7 @@ impl Group {
             self.idle.notify_all();
             return false;
         }
-        for waiting in &state.waiting {
+        for waiting in state.waiting.iter() {
             let mut slot = waiting.slot.state.lock();
             if slot.blocked {
                 slot.called_to_lead = true;
@@ -519,7 +517,7 @@ impl Group {
         }
         self.gathered.notify_one();
         let waiting = if error.kind() == &ErrorKind::Poisoned {
-            std::mem::take(&mut state.waiting)
+            state.waiting.take_all()
         } else {
             VecDeque::new()
         };
@@ -597,5 +595,7 @@ impl Group {
     }
 }
 
+#[cfg(all(test, not(fchannel_loom)))]
+mod gathering;
 #[cfg(all(test, fchannel_loom))]
 mod interleavings;

@@ -1,0 +1,107 @@
+//! Threads that commit while leaders wait for their cohort, and what breaks such a wait off.
+
+use super::{Chores, Committed, Group, InFlight, Request};
+use crate::{
+    error::{CommitError, Error, ErrorKind},
+    format::Kind,
+    ids::Lsn,
+};
+use std::{thread, time::Duration};
+
+const COMMITTERS: usize = 4;
+const COMMITS: usize = 25;
+/// So slow that leaders wait for as long as they ever do.
+const SYNC: Duration = Duration::from_millis(40);
+
+/// Answers all frames at once, as if a slow disk had synced them.
+struct Leader<'a>(&'a Group);
+
+impl Chores for Leader<'_> {
+    fn lead(&self) {
+        loop {
+            let mut flight: InFlight = self.0.take(error(ErrorKind::Poisoned));
+            let commits = flight.frames().len();
+            if commits > 0 {
+                self.0.synced(commits, SYNC);
+            }
+            while !flight.frames().is_empty() {
+                flight.settle_first(Committed {
+                    lsn: Lsn::new(1),
+                    first: None,
+                    events: 0,
+                    durable: true,
+                });
+            }
+            drop(flight);
+            if !self.0.hand_over() {
+                return;
+            }
+        }
+    }
+
+    fn sync(&self) {}
+
+    fn vouch(&self) {}
+}
+
+fn error(kind: ErrorKind) -> Error {
+    Error::new(kind, "of the test")
+}
+
+/// What each committer was answered while somebody did `meanwhile`, after half of the commits.
+fn answers(meanwhile: impl Fn(&Group) + Sync) -> Vec<Vec<Result<Committed, CommitError>>> {
+    let group = Group::default();
+    group.set_has_committer();
+    let half = std::sync::Barrier::new(COMMITTERS + 1);
+    let commit = |at: usize| {
+        if at == COMMITS / 2 {
+            half.wait();
+        }
+        let slot =
+            group.submit(Request::new(Kind::PUT, 0, vec![0; Request::HEADER_ROOM]).refusable());
+        group.wait(&slot, || Leader(&group).lead())
+    };
+    thread::scope(|scope| {
+        let committer = scope.spawn(|| group.committer(&Leader(&group), None, SYNC));
+        let committers: Vec<_> = (0..COMMITTERS)
+            .map(|_| scope.spawn(|| (0..COMMITS).map(commit).collect::<Vec<_>>()))
+            .collect();
+        half.wait();
+        meanwhile(&group);
+        let answers =
+            committers.into_iter().map(|thread| thread.join().expect("a committer ends")).collect();
+        group.end_committer();
+        committer.join().expect("the committer thread ends");
+        answers
+    })
+}
+
+#[test]
+fn everybody_is_answered_when_a_log_is_closed_or_stops_itself_while_a_leader_waits() {
+    for kind in [ErrorKind::Closed, ErrorKind::Poisoned] {
+        for answers in answers(|group| group.stop(&error(kind.clone()))) {
+            assert_eq!(answers.len(), COMMITS);
+            let done = answers.iter().take_while(|answer| answer.is_ok()).count();
+            assert!(done >= COMMITS / 2, "{done}: half of them came before");
+            assert!(
+                answers[done..]
+                    .iter()
+                    .all(|answer| matches!(answer, Err(CommitError::NotCommitted(_)))),
+                "nothing is committed behind the end, and nothing left open: {answers:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn who_leads_without_a_frame_gets_its_turn_and_takes_nobodys() {
+    let answers = answers(|group| {
+        for _ in 0..COMMITS {
+            group.lead_exclusively();
+            if group.hand_over() {
+                Leader(group).lead();
+            }
+        }
+    });
+    assert!(answers.iter().flatten().all(Result::is_ok), "{answers:?}");
+}
