@@ -195,6 +195,11 @@ impl Model {
         self.since.len() - self.vouched
     }
 
+    /// Something was acknowledged, and all of it has a witness.
+    pub(crate) fn is_vouched(&self) -> bool {
+        !self.since.is_empty() && self.without_witness() == 0
+    }
+
     pub(crate) fn live(&self) -> &Fold {
         &self.live
     }

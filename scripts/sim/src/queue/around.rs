@@ -153,6 +153,7 @@ impl Queue<'_> {
 
     /// False if the log is not there any more, and says so.
     fn around(&mut self, damage: Damage) -> Check<bool> {
+        let idle = self.is_idle();
         self.end_before(damage)?;
         let closed = std::mem::take(&mut self.closed);
         self.errors = false;
@@ -161,7 +162,7 @@ impl Queue<'_> {
         before.recent = self.model.since_checkpoint_at_most();
         before.refused = refused_events(&self.refused).map(|event| (event.number, event)).collect();
         self.model.settle(self.floor, &before.state)?;
-        let Some(must) = self.hurt(damage, closed) else {
+        let Some(must) = self.hurt(damage, closed || idle) else {
             self.reopen(&[])?;
             return Ok(true);
         };

@@ -216,6 +216,7 @@ impl Queue<'_> {
     pub(super) fn damage(&mut self) -> Check {
         let Some(damage) = self.history.damage.first().copied() else { return Ok(()) };
         self.disk.set_full(false);
+        let idle = self.is_idle();
         let ended_well = damage.at.is_multiple_of(3) && self.life.is_some() && !self.errors;
         match damage.at % 3 {
             0 if ended_well => self.leave(Leave::Close)?,
@@ -224,7 +225,7 @@ impl Queue<'_> {
         }
         let closed = std::mem::take(&mut self.closed);
         self.errors = false;
-        let Some(must) = self.hurt(damage, closed) else {
+        let Some(must) = self.hurt(damage, closed || idle) else {
             return self.reopen(&[]);
         };
         let before = self.snapshot();
@@ -316,8 +317,13 @@ impl Queue<'_> {
         Err("takes without an end".into())
     }
 
+    /// The log has written a witness for all that this life committed, in a block of its own.
+    pub(super) fn is_idle(&self) -> bool {
+        self.model.is_vouched() && !self.disk.has_capacity() && !self.errors
+    }
+
     /// Does the damage; answers what must come of it, `None` if there was nothing to damage.
-    pub(super) fn hurt(&mut self, damage: Damage, closed: bool) -> Option<Must> {
+    pub(super) fn hurt(&mut self, damage: Damage, witnessed: bool) -> Option<Must> {
         let Damage { kind, pick, at } = Damage { at: damage.at / 3, ..damage };
         let any = |files: &[PathBuf]| {
             (pick as usize).checked_rem(files.len()).and_then(|at| files.get(at).cloned())
@@ -335,9 +341,9 @@ impl Queue<'_> {
                     self.disk.content(&path)?.iter().rposition(|byte| *byte != 0)? as u64 + 1;
                 let from = if at.is_multiple_of(2) { used.saturating_sub(9_000) } else { 0 };
                 let offset = (from + (at / 2) % (used - from).max(1)) / size * size;
-                // A close leaves a witness in a block of its own. Else a block may hold a group and its witness.
+                // A close and an idle log leave a witness in a block of its own. Else a block may hold a group and its witness.
                 let floor = match self.disk.is_unvouched(&path, offset, size) {
-                    true if closed => Floor::Acknowledged,
+                    true if witnessed => Floor::Acknowledged,
                     true if size > 1 => Floor::Checkpoint,
                     true => Floor::Vouched,
                     false => Floor::Acknowledged,
