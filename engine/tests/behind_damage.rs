@@ -6,8 +6,11 @@ mod common;
 
 use common::{drain, full::FullVfs, put_all, put_of, submit};
 use fchannel::{
-    Channel, FrameRow, Inspector, OnDamage, Options, Position, Severity, TakeLimit, Verify,
-    io::sim::{Fault, SimVfs},
+    Channel, ErrorKind, FrameRow, Inspector, OnDamage, Options, Position, Severity, TakeLimit, Verify,
+    io::{
+        Vfs,
+        sim::{Fault, SimVfs},
+    },
     repair,
 };
 use std::{
@@ -424,6 +427,68 @@ fn a_log_whose_only_segment_was_renamed_is_not_new() {
         assert_eq!(names(&channel), [""; 0]);
     }
     assert!(renamed > 0);
+}
+
+/// The first checkpoint could not be made, spares were, and then the only segment was lost: the next open called the log new, in silence.
+#[test]
+fn spares_tell_of_the_only_segment() {
+    let world = SimVfs::new(25);
+    let mut at = 0;
+    // The operation that fails is one of the first checkpoint.
+    let (world, channel) = loop {
+        at += 1;
+        let world = world.copy();
+        world.plan(world.operations() + at, Fault::Error);
+        let opened = Channel::open_on(Arc::new(world.clone()), Path::new(HOME), options());
+        if let Ok(channel) = opened
+            && !world.paths().iter().any(|path| has_prefix(path, "checkpoint-"))
+        {
+            break (world, channel);
+        }
+        assert!(at < 200, "no checkpoint failed");
+    };
+    put_all(&channel, &["gone"]);
+    channel.tick();
+    world.power_cut();
+    drop(channel);
+    let only = segments(&world);
+    assert_eq!(only.len(), 1);
+    assert!(world.paths().iter().any(|path| has_prefix(path, "spare-")), "{:?}", world.paths());
+
+    let deleted = world.copy();
+    deleted.remove(&only[0]).unwrap();
+    for on_damage in [OnDamage::Refuse, OnDamage::Quarantine] {
+        let options = Options { on_damage, ..options() };
+        let error = Channel::open_on(Arc::new(deleted.clone()), Path::new(HOME), options);
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::NotAChannel);
+        assert!(error.to_string().contains("spares but no segments"), "{error}");
+    }
+    let found = inspector(&deleted).verify(Verify::default(), |_| {}).unwrap().findings;
+    assert!(found.iter().any(|finding| finding.code == "FC2003"), "{found:?}");
+
+    // What the error tells to do.
+    for path in deleted.paths().iter().filter(|path| has_prefix(path, "spare-")) {
+        deleted.remove(path).unwrap();
+    }
+    assert!(inspector(&deleted).verify(Verify::default(), |_| {}).unwrap().worst.is_none());
+    assert!(open(&deleted).recovery().new);
+
+    // A segment in which nothing can be read is renamed before the next one is made: the spares are alone then, with a record.
+    world.set_content(&only[0], vec![7; 64 << 10]);
+    for at in 1.. {
+        let world = world.copy();
+        world.plan(world.operations() + at, Fault::Crash);
+        drop(Channel::open_on(Arc::new(world.clone()), Path::new(HOME), options()));
+        let crashed = world.is_dead();
+        world.kill();
+        let channel = open(&world);
+        assert!(!channel.recovery().new, "a crash at operation {at}");
+        assert_eq!(channel.quarantined().len(), 1);
+        if !crashed {
+            break;
+        }
+    }
 }
 
 /// The last group was held back, as nothing vouched for it, and one of its frames lay where another belongs. What lies behind was taken for

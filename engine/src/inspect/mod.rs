@@ -121,7 +121,7 @@ impl Inspector {
         })?;
         for _ in 0..TRIES {
             let view = View::read(&*vfs, &places)?;
-            if let Some((now, passed_over)) = Now::read(&*vfs, &view)? {
+            if let Some((now, passed_over)) = Now::read(&*vfs, &view, quarantine.last_lost())? {
                 findings.extend(view.problems.iter().cloned());
                 findings.extend(passed_over);
                 let findings =
@@ -237,9 +237,13 @@ impl std::fmt::Debug for Inspector {
 
 impl Now {
     /// Reads what a restart would read. `None` if a segment went away meanwhile.
-    fn read(vfs: &dyn Vfs, view: &View) -> Result<Option<(Self, Vec<Finding>)>> {
+    fn read(
+        vfs: &dyn Vfs,
+        view: &View,
+        last_lost: Option<SegmentId>,
+    ) -> Result<Option<(Self, Vec<Finding>)>> {
         let Some(begin) = begin(vfs, view, Lsn::new(u64::MAX))? else {
-            return Ok(Some(Self::without_segments(view)));
+            return Ok(Some(Self::without_segments(view, last_lost)));
         };
         let mut folding = Folding { fold: begin.fold, unvouched: 0 };
         let image = begin.start.image_lsn;
@@ -263,20 +267,28 @@ impl Now {
     }
 
     /// A log that has not begun; or its data directories are not what they were, and only checkpoints tell what it held.
-    fn without_segments(view: &View) -> (Self, Vec<Finding>) {
+    fn without_segments(view: &View, last_lost: Option<SegmentId>) -> (Self, Vec<Finding>) {
         let zero = Lsn::default();
         let mut fold = Fold::new(State::default(), zero, true);
-        let mut findings = Vec::new();
-        if let Some((_, (path, image))) = view.checkpoints.first() {
-            // Segments in which nothing can be read are there, and are told as what they are.
-            if view.problems.iter().all(|problem| problem.segment.is_none()) {
-                let what = "there are checkpoints but no segments: the data directories are empty";
-                findings.push(
-                    Finding::new("FC2003", Severity::Error, Some(Verdict::F), what)
-                        .in_file(path)
-                        .stake("all events: are the disks of the data directories mounted?"),
-                );
+        let newest = view.checkpoints.first().map(|(_, candidate)| candidate);
+        let what_is_left = match (newest, &view.spare) {
+            (Some((path, _)), _) => Some((
+                path,
+                "there are checkpoints but no segments: the data directories are empty",
+            )),
+            (None, Some(path)) if last_lost.is_none() => {
+                Some((path, "there are spares but no segments: the segments are gone"))
             }
+            _ => None,
+        };
+        // Segments in which nothing can be read are there, and are told as what they are.
+        let is_there = view.problems.iter().any(|problem| problem.segment.is_some());
+        let told = what_is_left.filter(|_| !is_there).map(|(path, what)| {
+            Finding::new("FC2003", Severity::Error, Some(Verdict::F), what)
+                .in_file(path)
+                .stake("all events: are the disks of the data directories mounted?")
+        });
+        if let Some((_, image)) = newest {
             let state = image.as_ref().ok().and_then(|image| State::from_image(&image.owner).ok());
             fold = Fold::new(state.unwrap_or_default(), zero, false);
         }
@@ -292,7 +304,7 @@ impl Now {
             unvouched: 0,
             verdict: Verdict::A,
         };
-        (now, findings)
+        (now, told.into_iter().collect())
     }
 }
 

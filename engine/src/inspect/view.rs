@@ -19,6 +19,8 @@ pub(super) struct View {
     /// Newest first.
     pub(super) checkpoints: Vec<(u64, Candidate)>,
     pub(super) temporary: Vec<PathBuf>,
+    /// Any of them: it tells that there was a segment.
+    pub(super) spare: Option<PathBuf>,
     /// Files that cannot be used, and gaps.
     pub(super) problems: Vec<Finding>,
 }
@@ -81,7 +83,9 @@ impl View {
         problems.extend(
             torn_ends.err().filter(|error| !is_gone(error)).map(|error| Finding::of_file(&error)),
         );
-        Ok(Self { segments: listing.segments, checkpoints, temporary: listing.temporary, problems })
+        let spare = listing.spares.into_iter().flatten().next();
+        let (segments, temporary) = (listing.segments, listing.temporary);
+        Ok(Self { segments, checkpoints, temporary, spare, problems })
     }
 }
 

@@ -32,7 +32,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 pub struct RecoveryReport {
     /// The identity of the log, drawn when it was made: with an event's sequence it names a durable event for ever.
     pub log_id: [u8; 16],
-    /// True if there was nothing: a new log. If there should have been something, its disk may not be mounted.
+    /// True if there was nothing, and no record of what there was: a new log. If there should have been something, its disk may not be mounted.
     pub new: bool,
     /// How the log ended.
     pub verdict: Verdict,
@@ -121,7 +121,11 @@ pub(crate) fn open(
     let policy = options.on_damage;
     let mut passed_over = Vec::new();
     let some_unreadable = some_unreadable(&damages, &checkpoints, &quarantine);
-    let new = segments.newest().is_none() && damages.is_empty() && !some_unreadable;
+    let nothing = segments.newest().is_none() && damages.is_empty() && !some_unreadable;
+    let new = nothing && quarantine.last_lost().is_none();
+    if new && checkpoints.is_empty() {
+        refuse_spares_alone(&spares)?;
+    }
     let chosen = choose_image(
         &*dirs.vfs,
         &segments,
@@ -298,6 +302,13 @@ fn some_unreadable(
         || images
             .map(|image| image.next_frame.segment)
             .any(|segment| quarantine.covering(gone(segment, segment)).is_some())
+}
+
+/// Spares are made behind the first segment: beside none they are witnesses that there was one, where its checkpoint could not be made.
+fn refuse_spares_alone(spares: &[Vec<PathBuf>]) -> Result<()> {
+    let Some(spare) = spares.iter().flatten().next() else { return Ok(()) };
+    let what = "@F: there are spares but no segments: the segments are gone. Are the disks of all data directories mounted? (If the log shall begin anew, move the spares elsewhere.)";
+    Err(Error::new(ErrorKind::NotAChannel, what).in_file(spare))
 }
 
 /// Segments are gone, from `first` to `last`.

@@ -180,6 +180,8 @@ impl Queue<'_> {
         let mut rng = Rng::new(damage.pick ^ damage.at);
         // A disk may not be mounted: no option makes that an empty channel.
         let no_segment = self.segment_files().is_empty();
+        // As a crash before the first segment leaves it.
+        let as_if_new = no_segment && before.known.is_empty() && self.only_manifests_are_left();
         let absent =
             matches!(damage.kind, DamageKind::RemoveManifest | DamageKind::DirectoryAbsent);
         if absent || no_segment {
@@ -194,7 +196,8 @@ impl Queue<'_> {
                 }
                 Ok(channel) => {
                     ensure!(must.outcome != Outcome::Refused, "{kind} went unnoticed");
-                    ensure!(!no_segment, "without a segment it is no log");
+                    ensure!(!no_segment || as_if_new, "without a segment it is no log");
+                    ensure!(!as_if_new || channel.recovery().new, "it does not say that it is new");
                     drop(channel);
                     self.disk.kill();
                 }

@@ -42,6 +42,10 @@ impl Queue<'_> {
         self.disk.paths().into_iter().filter(|path| is_temporary(path)).collect()
     }
 
+    pub(super) fn only_manifests_are_left(&self) -> bool {
+        self.disk.paths().iter().all(|path| is(path, "manifest") || is_temporary(path))
+    }
+
     /// Oldest first.
     pub(super) fn segment_files(&self) -> Vec<PathBuf> {
         self.files("seg-")
@@ -215,8 +219,8 @@ impl Queue<'_> {
     /// One thing on the disk changes while nobody uses it. It is refused, or told by who reads it, or all is there.
     pub(super) fn damage(&mut self) -> Check {
         let Some(damage) = self.history.damage.first().copied() else { return Ok(()) };
-        self.disk.set_full(false);
         let idle = self.is_idle();
+        self.disk.set_full(false);
         let ended_well = damage.at.is_multiple_of(3) && self.life.is_some() && !self.errors;
         match damage.at % 3 {
             0 if ended_well => self.leave(Leave::Close)?,
