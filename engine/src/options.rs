@@ -101,7 +101,8 @@ pub struct Options {
     /// segment for frames, which is as much as that segment is long where it was written over a spent one.) Default: 64 MiB. Minimum:
     /// 64 KiB.
     pub checkpoint_log_bytes: u64,
-    /// Memory for recent frames, from which takers that keep up are served. Default: 16 MiB. Minimum: 0.
+    /// Memory for recent frames, from which takers that keep up are served. Up to a quarter as much again is kept for the next ones, where
+    /// they are large. Default: 16 MiB. Minimum: 0.
     pub tail_cache_bytes: u64,
     /// What becomes of bytes that were durable and are damaged. Default: they are set aside, and the channel goes on around them.
     pub on_damage: OnDamage,

@@ -6,9 +6,9 @@ mod model;
 #[cfg(all(test, fchannel_loom))]
 pub(crate) use model::testing;
 #[cfg(fchannel_loom)]
-pub(crate) use model::{Condvar, Mutex, MutexGuard};
+pub(crate) use model::{Condvar, Mutex};
 #[cfg(not(fchannel_loom))]
-pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+pub(crate) use parking_lot::{Condvar, Mutex};
 
 use std::{
     collections::VecDeque,

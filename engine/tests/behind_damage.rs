@@ -6,7 +6,8 @@ mod common;
 
 use common::{drain, full::FullVfs, put_all, put_of, submit};
 use fchannel::{
-    Channel, ErrorKind, FrameRow, Inspector, OnDamage, Options, Position, Severity, TakeLimit, Verify,
+    Channel, ErrorKind, FrameRow, Inspector, OnDamage, Options, Position, Severity, TakeLimit,
+    Verify,
     io::{
         Vfs,
         sim::{Fault, SimVfs},

@@ -225,10 +225,12 @@ impl Cell {
         plan: &Plan,
         rounds: &mut Rounds,
     ) -> Answer<f64> {
-        let (commits, cpu) = (rounds.floor_latencies_us.len(), cpu_time());
+        // Of this thread alone: the channel's own threads are there too.
+        let of_it = ClockId::ThreadCPUTime;
+        let (commits, cpu) = (rounds.floor_latencies_us.len(), cpu_time(of_it));
         let rate = floor.measure(bytes, plan.slice / 2, &mut rounds.floor_latencies_us)?;
         let events = (rounds.floor_latencies_us.len() - commits) * self.batch;
-        rounds.floor_cpu_ns.push(nanoseconds_of_each(events as u64, cpu));
+        rounds.floor_cpu_ns.push(nanoseconds_of_each(events as u64, cpu_time(of_it) - cpu));
         Ok(rate * real(self.batch as u64))
     }
 
@@ -271,7 +273,7 @@ impl Cell {
     /// Commits by all committers for `time`.
     fn put_for(&self, channel: &Channel, plan: &Plan, time: Duration) -> Answer<Slice> {
         let start = Barrier::new(self.committers);
-        let (started, cpu) = (Instant::now(), cpu_time());
+        let (started, cpu) = (Instant::now(), cpu_time(ClockId::ProcessCPUTime));
         let per_thread: Vec<Answer<Vec<u32>>> = std::thread::scope(|scope| {
             let committers: Vec<_> = (0..self.committers)
                 .map(|seed| {
@@ -323,7 +325,7 @@ impl Cell {
 
     fn put_and_take_for(&self, channel: &Channel, plan: &Plan, time: Duration) -> Answer<Slice> {
         let over = AtomicBool::new(false);
-        let (started, cpu) = (Instant::now(), cpu_time());
+        let (started, cpu) = (Instant::now(), cpu_time(ClockId::ProcessCPUTime));
         let mut take_latencies_us = Vec::new();
         let (taken, latencies_us) = std::thread::scope(|scope| {
             let putter = scope.spawn(|| {
@@ -376,7 +378,7 @@ impl Cell {
             if is_cold {
                 floor::forget(&place)?;
             }
-            let (started, cpu) = (Instant::now(), cpu_time());
+            let (started, cpu) = (Instant::now(), cpu_time(ClockId::ProcessCPUTime));
             let (taken, latencies_us) = take_down_to(&channel, self.batch, plan.backlog)?;
             let mut slice = Slice { latencies_us, ..Slice::default() };
             slice.count(taken, started, cpu);
@@ -392,7 +394,7 @@ impl Slice {
     /// So many events since then.
     fn count(&mut self, events: u64, started: Instant, cpu: Duration) {
         self.events_per_second = real(events) / started.elapsed().as_secs_f64();
-        self.cpu_ns = nanoseconds_of_each(events, cpu);
+        self.cpu_ns = nanoseconds_of_each(events, cpu_time(ClockId::ProcessCPUTime) - cpu);
     }
 }
 
@@ -457,14 +459,14 @@ fn take_down_to(channel: &Channel, batch: usize, waiting: u64) -> Answer<(u64, V
     Ok((taken, latencies_us))
 }
 
-/// The processor's time since `cpu`, for each of the events.
+/// Of so much processor's time, for each of the events.
 fn nanoseconds_of_each(events: u64, cpu: Duration) -> f64 {
-    (cpu_time() - cpu).as_secs_f64() * 1e9 / real(events.max(1))
+    cpu.as_secs_f64() * 1e9 / real(events.max(1))
 }
 
-/// What this process has had of the processors.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+/// What this process, or this thread, has had of the processors.
+fn cpu_time(of: ClockId) -> Duration {
+    let time = clock_gettime(of);
     Duration::new(
         u64::try_from(time.tv_sec).unwrap_or_default(),
         u32::try_from(time.tv_nsec).unwrap_or_default(),

@@ -619,3 +619,6 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(all(test, not(fchannel_loom)))]
+mod lone_takes;

@@ -137,7 +137,7 @@ impl PutTransaction {
             ));
         }
         if self.buffer.is_empty() {
-            self.buffer = self.shared.log.buffer();
+            self.buffer = self.shared.log.take_buffer();
             self.buffer.resize(Request::HEADER_ROOM + PUT_PREAMBLE_LEN, 0);
         }
         let before = self.buffer.len();

@@ -14,7 +14,7 @@ const PATIENCE_MIN: Duration = Duration::from_micros(50);
 const DOUBLINGS_MAX: u32 = 6;
 
 /// What the last groups tell of the next one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cohort {
     /// How many committers there were when the last group was synced: its own, not answered yet, and those who waited already.
     expected: usize,
@@ -24,14 +24,23 @@ pub(super) struct Cohort {
     in_vain: u32,
     /// Groups for which nobody is to wait, after such a wait.
     rest: u32,
+    /// [`PATIENCE_MAX`], but for tests.
+    pub(super) patience_max: Duration,
+}
+
+impl Default for Cohort {
+    fn default() -> Self {
+        let (expected, in_vain, rest) = (0, 0, 0);
+        Self { expected, group_time: Duration::ZERO, in_vain, rest, patience_max: PATIENCE_MAX }
+    }
 }
 
 impl Cohort {
     /// How long to wait at most, where so many are there: half of what the wait may spare. None if enough are there, and for a while after
     /// waits in vain. Asked once for each group.
     pub(super) fn begin_wait(&mut self, there: usize) -> Option<Duration> {
-        let patience = (self.group_time / 2).min(PATIENCE_MAX);
-        if self.is_there(there) || patience < PATIENCE_MIN {
+        let patience = (self.group_time / 2).min(self.patience_max);
+        if self.has_enough(there) || patience < PATIENCE_MIN {
             return None;
         }
         if self.rest > 0 {
@@ -43,13 +52,13 @@ impl Cohort {
 
     /// Whether so many are there that nobody is to wait longer: the last quarter comes late and gains little, and is not worth what it
     /// costs all others (measured).
-    pub(super) fn is_there(&self, there: usize) -> bool {
+    pub(super) fn has_enough(&self, there: usize) -> bool {
         there >= self.expected - self.expected / 4
     }
 
     /// After a wait so many are there.
     pub(super) fn end_wait(&mut self, there: usize) {
-        if self.is_there(there) {
+        if self.has_enough(there) {
             self.in_vain = 0;
             return;
         }
@@ -100,8 +109,8 @@ mod tests {
         assert_eq!(cohort.begin_wait(7), None, "enough are there");
         assert!(cohort.begin_wait(5).is_some());
         cohort.synced(1, 1, GROUP);
-        assert!(cohort.begin_wait(1).is_some() && !cohort.is_there(1));
-        assert!(cohort.is_there(2), "of two, both");
+        assert!(cohort.begin_wait(1).is_some() && !cohort.has_enough(1));
+        assert!(cohort.has_enough(2), "of two, both");
     }
 
     #[test]

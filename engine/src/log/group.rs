@@ -9,25 +9,23 @@
 //! Invariants, all under the one lock: `led` is true exactly while a leader is at work or was called and is on its way; frames wait
 //! only while `led`, except between `submit` and the `wait` of a thread that is about to lead.
 
-mod waitlist;
+mod ticket;
 
-use super::{Log, cohort::Cohort};
+pub(crate) use ticket::Slot;
+pub use ticket::Ticket;
+
+use super::cohort::Cohort;
 use crate::{
     error::{CommitError, Error, ErrorKind},
     format::{FRAME_HEADER_LEN, Kind, crc32, padded_len},
     ids::{EventSeq, Lsn},
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{Condvar, Mutex},
 };
 use std::{
     collections::VecDeque,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
-use waitlist::Waitlist;
 
 /// What a commit achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,107 +118,6 @@ impl Request {
     }
 }
 
-/// Where the answer to one commit appears.
-#[derive(Default)]
-pub(crate) struct Slot {
-    state: Mutex<SlotState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct SlotState {
-    answer: Option<Result<Committed, CommitError>>,
-    /// A thread sleeps on this slot.
-    blocked: bool,
-    /// That thread shall lead.
-    called_to_lead: bool,
-    waker: Option<Waker>,
-}
-
-impl Slot {
-    fn answered(answer: Result<Committed, CommitError>) -> Arc<Self> {
-        let slot = Self::default();
-        slot.state.lock().answer = Some(answer);
-        Arc::new(slot)
-    }
-
-    fn take_answer(&self) -> Result<Committed, CommitError> {
-        let answer = self.state.lock().answer.clone();
-        answer.unwrap_or_else(|| {
-            Err(CommitError::Unknown(Error::new(ErrorKind::Closed, "nobody answers this ticket")))
-        })
-    }
-
-    fn answer(&self, answer: Result<Committed, CommitError>) {
-        let mut state = self.state.lock();
-        state.answer = Some(answer);
-        let waker = state.waker.take();
-        self.changed.notify_one();
-        drop(state);
-        // Under no lock: a waker may drop the future that it wakes. One that panics is its owner's trouble, not that of the leader, who
-        // has other tickets to answer.
-        if let Some(waker) = waker
-            && catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err()
-        {
-            crate::trace::error!("the waker of a ticket panicked; its commit is answered");
-        }
-    }
-}
-
-/// A submitted commit: a future, or a thing to [`wait`](Ticket::wait) on. Needs no runtime.
-///
-/// Dropping it gives up the answer, not the commit. Its waker is called by the thread that leads the commits, in the middle of its work:
-/// it must not itself commit, sync or wait, as wakers of the usual runtimes do not.
-#[must_use = "dropping a ticket gives up the answer, not the commit"]
-pub struct Ticket {
-    slot: Arc<Slot>,
-    /// Who leads if this waits; `None` if the answer was known at once.
-    log: Option<Arc<Log>>,
-}
-
-impl Ticket {
-    pub(crate) fn new(slot: Arc<Slot>, log: Arc<Log>) -> Self {
-        Self { slot, log: Some(log) }
-    }
-
-    /// A commit that had nothing to write.
-    pub(crate) fn answered(committed: Committed) -> Self {
-        Self { slot: Slot::answered(Ok(committed)), log: None }
-    }
-
-    /// Waits on this thread, which may lead a group meanwhile.
-    ///
-    /// # Errors
-    /// As the commit it stands for.
-    pub fn wait(self) -> Result<Committed, CommitError> {
-        match &self.log {
-            Some(log) => log.wait(&self.slot),
-            None => self.slot.take_answer(),
-        }
-    }
-}
-
-impl Future for Ticket {
-    type Output = Result<Committed, CommitError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.slot.state.lock();
-        match &state.answer {
-            Some(answer) => Poll::Ready(answer.clone()),
-            None => {
-                state.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Ticket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ticket").finish_non_exhaustive()
-    }
-}
-
 /// A frame in the hands of a leader, with its ticket's slot.
 pub(crate) struct Waiting {
     pub(crate) request: Request,
@@ -246,6 +143,10 @@ impl InFlight {
 
     pub(crate) fn frames_mut(&mut self) -> &mut VecDeque<Waiting> {
         &mut self.frames
+    }
+
+    fn bytes(&self) -> usize {
+        self.frames.iter().map(|waiting| waiting.request.buffer().len()).sum()
     }
 
     /// What the frames get that are not answered.
@@ -297,7 +198,7 @@ pub(crate) struct Group {
 
 #[derive(Default)]
 struct GroupState {
-    waiting: Waitlist,
+    waiting: VecDeque<Waiting>,
     led: bool,
     /// There is a thread that leads when it is called.
     has_committer: bool,
@@ -307,12 +208,19 @@ struct GroupState {
     committer_shall_end: bool,
     /// Threads that want to lead without a frame of their own.
     exclusive: usize,
-    /// Whom the next group waits for, and whether a leader does so now.
+    /// Whom the next group waits for; while a leader does so, how many it has.
     cohort: Cohort,
-    gathering: bool,
+    gathering: Option<usize>,
     /// Groups that were taken, and whether nothing vouches for the last of them yet.
     groups: u64,
     unvouched: bool,
+}
+
+impl GroupState {
+    /// True if no leader is to wait for others.
+    fn breaks_off(&self) -> bool {
+        self.exclusive > 0 || self.stopped.is_some()
+    }
 }
 
 /// What the committer thread does besides leading.
@@ -327,6 +235,20 @@ pub(crate) trait Chores {
 
 /// The most that one group takes: larger groups only make their members wait longer.
 const GROUP_BYTES_MAX: usize = 8 << 20;
+/// A leader that waits lets others have its processor for so long before it sleeps, as RocksDB's writers do: to be woken would cost each
+/// group 20 us more. Measured with one putter and one taker: 0.85 of the puts of a putter alone, 0.75 asleep, at no more processor time.
+const SPIN_MAX: Duration = Duration::from_micros(100);
+
+/// Removes the first ones, as many as stay within `bytes_max` together.
+fn take_within(waiting: &mut VecDeque<Waiting>, bytes_max: usize) -> VecDeque<Waiting> {
+    let mut bytes = 0;
+    let fits = |waiting: &&Waiting| {
+        bytes += waiting.request.buffer().len();
+        bytes <= bytes_max
+    };
+    let count = waiting.iter().take_while(fits).count();
+    waiting.drain(..count).collect()
+}
 
 impl Group {
     /// Queues a frame. The caller waits for it by [`wait`](Self::wait), or calls the committer.
@@ -338,8 +260,8 @@ impl Group {
             return Slot::answered(Err(CommitError::NotCommitted(error)));
         }
         let slot = Arc::new(Slot::default());
-        state.waiting.push(Waiting { request, slot: Arc::clone(&slot) });
-        if state.gathering && state.cohort.is_there(state.waiting.len()) {
+        state.waiting.push_back(Waiting { request, slot: Arc::clone(&slot) });
+        if state.gathering.is_some_and(|led| state.cohort.has_enough(led + state.waiting.len())) {
             self.gathered.notify_one();
         }
         slot
@@ -388,8 +310,9 @@ impl Group {
     /// Takes what waits, up to the bound of a group. Only a leader may.
     pub(crate) fn take(&self, poison: Error) -> InFlight {
         let mut state = self.state.lock();
-        self.gather(&mut state);
-        let frames = state.waiting.take_group(GROUP_BYTES_MAX);
+        // One at least, however large.
+        let first = state.waiting.front().map_or(0, |waiting| waiting.request.buffer().len());
+        let frames = take_within(&mut state.waiting, GROUP_BYTES_MAX.max(first));
         if !frames.is_empty() {
             state.groups += 1;
             if !std::mem::replace(&mut state.unvouched, true) && state.has_committer {
@@ -400,36 +323,40 @@ impl Group {
         InFlight { frames, poison }
     }
 
-    /// Waits a moment for the committers of the last group, unless somebody has better to do.
-    fn gather(&self, state: &mut MutexGuard<'_, GroupState>) {
-        // Where there are no threads nobody else could come; in a model of threads time stands still.
-        if !state.has_committer || cfg!(fchannel_loom) {
+    /// Waits a moment for the committers of the last group, where that is worth it, and adds who came to those in flight. Only a leader
+    /// may, once for each group.
+    pub(crate) fn gather(&self, flight: &mut InFlight) {
+        let mut state = self.state.lock();
+        // Where there are no threads nobody else could come; in a model of threads time stands still. Nor is there a wait for whom the
+        // group would have no room, or where somebody has better to do.
+        let bytes = flight.bytes();
+        let alone = !state.has_committer || cfg!(fchannel_loom);
+        if alone || state.breaks_off() || bytes > GROUP_BYTES_MAX / 2 {
             return;
         }
-        // Nor for whom the group would have no room.
-        if state.exclusive > 0
-            || state.stopped.is_some()
-            || state.waiting.is_empty()
-            || state.waiting.bytes() > GROUP_BYTES_MAX / 2
-        {
-            return;
-        }
-        let there = state.waiting.len();
+        let led = flight.frames.len();
+        let there = led + state.waiting.len();
         let Some(patience) = state.cohort.begin_wait(there) else { return };
-        let deadline = Instant::now() + patience;
-        state.gathering = true;
-        let mut broken_off = false;
-        while !state.cohort.is_there(state.waiting.len()) && !broken_off {
-            if self.gathered.wait_until(state, deadline).timed_out() {
+        let begun = Instant::now();
+        state.gathering = Some(led);
+        while !state.cohort.has_enough(led + state.waiting.len()) && !state.breaks_off() {
+            let waited = begun.elapsed();
+            if waited < patience.min(SPIN_MAX) {
+                drop(state);
+                std::thread::yield_now();
+                state = self.state.lock();
+            } else if waited >= patience
+                || self.gathered.wait_until(&mut state, begun + patience).timed_out()
+            {
                 break;
             }
-            broken_off = state.exclusive > 0 || state.stopped.is_some();
         }
-        state.gathering = false;
-        if !broken_off {
-            let there = state.waiting.len();
+        state.gathering = None;
+        if !state.breaks_off() {
+            let there = led + state.waiting.len();
             state.cohort.end_wait(there);
         }
+        flight.frames.append(&mut take_within(&mut state.waiting, GROUP_BYTES_MAX - bytes));
     }
 
     /// A group of so many commits is synced, which took so long; none of them is answered yet.
@@ -449,7 +376,7 @@ impl Group {
             self.idle.notify_all();
             return false;
         }
-        for waiting in state.waiting.iter() {
+        for waiting in &state.waiting {
             let mut slot = waiting.slot.state.lock();
             if slot.blocked {
                 slot.called_to_lead = true;
@@ -517,7 +444,7 @@ impl Group {
         }
         self.gathered.notify_one();
         let waiting = if error.kind() == &ErrorKind::Poisoned {
-            state.waiting.take_all()
+            std::mem::take(&mut state.waiting)
         } else {
             VecDeque::new()
         };

@@ -201,8 +201,14 @@ impl Log {
     }
 
     /// An empty buffer for a frame, which may have served before.
-    pub(crate) fn buffer(&self) -> Vec<u8> {
-        self.tail.lock().buffer()
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        self.tail.lock().take_buffer()
+    }
+
+    /// As after a group of so many commits on a very slow disk: the next leader waits for as many, for so long.
+    #[cfg(all(test, not(fchannel_loom)))]
+    pub(crate) fn expect_commits(&self, commits: usize, patience: Duration) {
+        self.group.expect_commits(commits, patience);
     }
 
     /// Queues a frame whose caller will block in [`wait`](Self::wait).

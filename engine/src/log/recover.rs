@@ -32,7 +32,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 pub struct RecoveryReport {
     /// The identity of the log, drawn when it was made: with an event's sequence it names a durable event for ever.
     pub log_id: [u8; 16],
-    /// True if there was nothing, and no record of what there was: a new log. If there should have been something, its disk may not be mounted.
+    /// True if there was nothing, and no record of what there was: a new log. If there should have been something, its disk may not be
+    /// mounted.
     pub new: bool,
     /// How the log ended.
     pub verdict: Verdict,
@@ -122,10 +123,7 @@ pub(crate) fn open(
     let mut passed_over = Vec::new();
     let some_unreadable = some_unreadable(&damages, &checkpoints, &quarantine);
     let nothing = segments.newest().is_none() && damages.is_empty() && !some_unreadable;
-    let new = nothing && quarantine.last_lost().is_none();
-    if new && checkpoints.is_empty() {
-        refuse_spares_alone(&spares)?;
-    }
+    let new = is_new(nothing, &checkpoints, &spares, &quarantine)?;
     let chosen = choose_image(
         &*dirs.vfs,
         &segments,
@@ -304,11 +302,26 @@ fn some_unreadable(
             .any(|segment| quarantine.covering(gone(segment, segment)).is_some())
 }
 
-/// Spares are made behind the first segment: beside none they are witnesses that there was one, where its checkpoint could not be made.
-fn refuse_spares_alone(spares: &[Vec<PathBuf>]) -> Result<()> {
-    let Some(spare) = spares.iter().flatten().next() else { return Ok(()) };
-    let what = "@F: there are spares but no segments: the segments are gone. Are the disks of all data directories mounted? (If the log shall begin anew, move the spares elsewhere.)";
-    Err(Error::new(ErrorKind::NotAChannel, what).in_file(spare))
+/// True if there are no segments, and there is no trace of any but checkpoints. Spares are made behind the first segment: beside none they
+/// are witnesses that there was one, where its checkpoint could not be made.
+///
+/// # Errors
+/// `NotAChannel` (@F).
+fn is_new(
+    no_segments: bool,
+    checkpoints: &[Candidate],
+    spares: &[Vec<PathBuf>],
+    quarantine: &Quarantine,
+) -> Result<bool> {
+    let new = no_segments && quarantine.last_lost().is_none();
+    match spares.iter().flatten().next() {
+        Some(spare) if new && checkpoints.is_empty() => {
+            let what = "@F: there are spares but no segments: the segments are gone. Are the disks of all data directories mounted? \
+                        (If the log shall begin anew, move the spares elsewhere.)";
+            Err(Error::new(ErrorKind::NotAChannel, what).in_file(spare))
+        }
+        _ => Ok(new),
+    }
 }
 
 /// Segments are gone, from `first` to `last`.

@@ -40,6 +40,9 @@ impl Tail {
         let len = frame.header.frame_len();
         if frame.header.item_count > 0 {
             self.last_len = len;
+            if len < REUSED_BYTES_MIN as u64 {
+                (self.buffers, self.buffers_bytes) = (Vec::new(), 0);
+            }
         }
         self.bytes += len;
         self.frames.push_back(frame);
@@ -57,7 +60,7 @@ impl Tail {
     }
 
     /// An empty buffer for a frame: one that served before, where frames are so large that this is worth it.
-    pub(crate) fn buffer(&mut self) -> Vec<u8> {
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
         if self.last_len < REUSED_BYTES_MIN as u64 {
             return Vec::new();
         }
@@ -114,7 +117,7 @@ mod tests {
     fn the_buffer_of_a_frame_that_left_serves_again() {
         let mut tail = Tail::new(8 * u64::from(LEN));
         for lsn in 1..=50 {
-            let buffer = tail.buffer();
+            let buffer = tail.take_buffer();
             assert!(buffer.is_empty());
             // Eight frames stay; from the tenth on there is the buffer of the one that left.
             assert_eq!(buffer.capacity() > 0, lsn > 9, "{lsn}");
@@ -137,13 +140,28 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_read_is_not_written() {
-        let mut tail = Tail::new(u64::from(LEN));
+        let mut tail = Tail::new(8 * u64::from(LEN));
         let first = frame(1, Vec::new(), LEN - 1000);
-        let read = first.body.slice(100..200);
+        let (read, other) = (first.body.slice(100..200), frame(2, Vec::new(), LEN - 1000));
+        let place_of = |frame: &Frame| frame.body.as_ptr() as usize;
+        let (first_place, other_place) = (place_of(&first), place_of(&other));
         tail.push(first);
-        tail.push(frame(2, Vec::new(), LEN - 1000));
-        assert!(tail.get(frame(1, Vec::new(), 1).ptr).is_none(), "it has left");
-        assert_eq!(tail.buffer().capacity(), 0);
+        tail.push(other);
+        for lsn in 3..=10 {
+            tail.push(frame(lsn, Vec::new(), LEN - 1000));
+        }
+        // The first two have left, and there is room for both.
+        assert_eq!((tail.buffers.len(), tail.frames.len()), (1, 8));
+        let buffer = tail.take_buffer();
+        let header = FRAME_HEADER_LEN;
+        assert_eq!(buffer.as_ptr() as usize + header, other_place, "that of nobody's frame");
+        drop(frame(11, buffer, LEN - 1000));
+        for lsn in 12..=30 {
+            let buffer = tail.take_buffer();
+            let frame = frame(lsn, buffer, LEN - 1000);
+            assert_ne!(place_of(&frame), first_place);
+            tail.push(frame);
+        }
         assert_eq!(read, vec![7; 100]);
     }
 
@@ -155,6 +173,11 @@ mod tests {
         }
         assert!(tail.buffers_bytes > 0);
         tail.push(frame(21, Vec::new(), 500));
-        assert_eq!(tail.buffer().capacity(), 0, "the next one is small, too");
+        assert_eq!(tail.take_buffer().capacity(), 0, "the next one is small, too");
+        assert_eq!(
+            (tail.buffers.capacity(), tail.buffers_bytes),
+            (0, 0),
+            "and they are free again"
+        );
     }
 }

@@ -43,6 +43,7 @@ const LARGE_FILL_FROM_BYTES: u64 = 16 << 10;
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 /// The largest fill, in pieces of [`ZEROS`].
 const FILL_PIECES_MAX: usize = 2;
+const _: () = assert!(LARGE_FILL_BYTES <= (FILL_PIECES_MAX * ZEROS.len()) as u64);
 /// How long a look at the free space of a disk serves.
 const FREE_SPACE_LOOK: Duration = Duration::from_millis(250);
 
@@ -148,6 +149,10 @@ impl Writer {
     /// # Errors
     /// Any error but a refused put poisons the log; the frames still in flight are unknown.
     pub(crate) fn commit(&mut self, log: &Log, flight: &mut InFlight) -> Result<()> {
+        // What needs no sync has nothing to share.
+        if sync_of(&log.options, flight, usize::MAX) == Sync::Data {
+            log.group.gather(flight);
+        }
         self.refuse_puts_on_a_full_disk(log, flight);
         while !flight.frames().is_empty() {
             let count = self.fitting(log, flight);

@@ -1,12 +1,15 @@
 //! Threads that commit while leaders wait for their cohort, and what breaks such a wait off.
 
-use super::{Chores, Committed, Group, InFlight, Request};
+use super::{Chores, Committed, Group, InFlight, Request, SPIN_MAX};
 use crate::{
     error::{CommitError, Error, ErrorKind},
     format::Kind,
     ids::Lsn,
 };
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 const COMMITTERS: usize = 4;
 const COMMITS: usize = 25;
@@ -20,6 +23,9 @@ impl Chores for Leader<'_> {
     fn lead(&self) {
         loop {
             let mut flight: InFlight = self.0.take(error(ErrorKind::Poisoned));
+            if !flight.frames().is_empty() {
+                self.0.gather(&mut flight);
+            }
             let commits = flight.frames().len();
             if commits > 0 {
                 self.0.synced(commits, SYNC);
@@ -104,4 +110,87 @@ fn who_leads_without_a_frame_gets_its_turn_and_takes_nobodys() {
         }
     });
     assert!(answers.iter().flatten().all(Result::is_ok), "{answers:?}");
+}
+
+/// Longer than any of these tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Group {
+    pub(in crate::log) fn expect_commits(&self, commits: usize, patience: Duration) {
+        self.state.lock().cohort.patience_max = patience;
+        self.synced(commits, patience * 4);
+    }
+}
+
+/// A group whose next leader waits for a second frame, with all its patience.
+fn patient() -> Group {
+    let group = Group::default();
+    group.set_has_committer();
+    group.expect_commits(2, PATIENCE);
+    group
+}
+
+fn submit_and_wait(group: &Group) -> Result<Committed, CommitError> {
+    let slot = group.submit(Request::new(Kind::PUT, 0, vec![0; Request::HEADER_ROOM]).refusable());
+    group.wait(&slot, || Leader(group).lead())
+}
+
+/// What a lone leader is answered when somebody does `meanwhile` while it waits asleep; and that this ends its wait.
+fn ended_by(group: &Group, meanwhile: impl FnOnce()) -> Result<Committed, CommitError> {
+    let begun = Instant::now();
+    let answer = thread::scope(|scope| {
+        let leader = scope.spawn(|| submit_and_wait(group));
+        while group.state.lock().gathering.is_none() {
+            thread::yield_now();
+        }
+        thread::park_timeout(SPIN_MAX * 20);
+        assert!(group.state.lock().gathering.is_some(), "it waits");
+        meanwhile();
+        leader.join().expect("it ends")
+    });
+    assert!(begun.elapsed() < PATIENCE / 2, "it slept on");
+    answer
+}
+
+#[test]
+fn the_last_one_who_comes_ends_the_wait_and_is_in_the_group() {
+    let group = patient();
+    let answer = ended_by(&group, || {
+        let second = submit_and_wait(&group);
+        assert!(second.is_ok(), "{second:?}");
+    });
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(group.state.lock().groups, 1, "both are in one");
+}
+
+#[test]
+fn the_end_of_a_log_ends_the_wait() {
+    for kind in [ErrorKind::Closed, ErrorKind::Poisoned] {
+        let group = patient();
+        let answer = ended_by(&group, || group.stop(&error(kind)));
+        assert!(answer.is_ok(), "it was led already: {answer:?}");
+    }
+}
+
+#[test]
+fn who_wants_to_lead_alone_ends_the_wait() {
+    let group = patient();
+    let answer = ended_by(&group, || {
+        group.lead_exclusively();
+        assert!(!group.hand_over());
+    });
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[test]
+fn nobody_waits_behind_a_wait_in_vain() {
+    let group = patient();
+    group.state.lock().cohort.patience_max = Duration::from_millis(1);
+    let answer = submit_and_wait(&group);
+    assert!(answer.is_ok(), "{answer:?}");
+    group.state.lock().cohort.patience_max = PATIENCE;
+    group.synced(1, PATIENCE * 4);
+    let begun = Instant::now();
+    assert!(submit_and_wait(&group).is_ok());
+    assert!(begun.elapsed() < PATIENCE / 2, "of one committer the next one is none");
 }
