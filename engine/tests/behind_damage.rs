@@ -449,7 +449,7 @@ fn spares_tell_of_the_only_segment() {
         assert!(at < 200, "no checkpoint failed");
     };
     put_all(&channel, &["gone"]);
-    channel.tick();
+    channel.tick().unwrap();
     world.power_cut();
     drop(channel);
     let only = segments(&world);

@@ -611,8 +611,12 @@ fn takes_wait_for_room_when_the_reserve_is_used_up() {
 fn takes_wait_for_room_at_the_end_of_a_reserve_shorter_than_a_segment() {
     let mut place = Place::new(38);
     place.options.transaction_events_max = u32::try_from(EVENTS).unwrap();
+    place.open().unwrap().close().unwrap();
+    let own: Vec<PathBuf> = place.world.paths();
+    for spare in own.iter().filter(|path| path.to_string_lossy().contains("/spare-")) {
+        place.world.remove(spare).unwrap();
+    }
     for number in 1..=2 {
-        place.world.create_dir(Path::new(DIR)).unwrap();
         place.make_spare(number, SEGMENT / 2);
     }
     let channel = place.open().unwrap();
