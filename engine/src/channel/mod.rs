@@ -2,27 +2,26 @@
 
 mod background;
 mod capacity;
+mod owner;
 mod transactions;
 
 pub use transactions::{PutError, PutTransaction, Room, TakeTransaction};
 
 use crate::{
     error::{CommitError, Error, ErrorKind, Result},
-    format::{Kind, SegmentHeader, TakenRange, take_body},
+    format::{Kind, TakenRange, take_body},
     ids::{EventSeq, FramePtr, Lsn},
     io::{StdVfs, Vfs},
-    log::{
-        Apply, BARE_IMAGE_BYTES, Beginning, Committed, Frame, Log, Missing, Quarantined,
-        RecoveryReport, Request,
-    },
+    log::{Committed, Log, Quarantined, RecoveryReport, Request},
     options::{Options, Purpose},
-    queue::{self, Change, Checkpoints, Queue, Record, State, TakeLimit},
+    queue::{self, Checkpoints, Queue, Record, State, TakeLimit},
     stats::LogStats,
     sync::{Mutex, Waiters},
 };
 use background::Signal;
 use bytes::Bytes;
 use capacity::{Asked, Capacity, Decision};
+use owner::Owner;
 use std::{
     future::poll_fn,
     path::{Path, PathBuf},
@@ -88,79 +87,6 @@ pub(crate) struct Shared {
     /// Lost events of which the log could not say yet that they are owed no more: nobody will come across them again.
     unsaid: Mutex<Vec<TakenRange>>,
     report: RecoveryReport,
-}
-
-/// Stands between the log and the queue: state, credits and who waits change together.
-pub(crate) struct Owner {
-    queue: Queue,
-    capacity: Arc<Capacity>,
-    ready: Waiters,
-    signal: Arc<Signal>,
-    checkpoint_log_bytes: u64,
-    /// Events that gap frames gave up since the open.
-    lost: AtomicU64,
-}
-
-impl Apply for Owner {
-    fn restore(&self, beginning: Beginning<'_>) -> Result<Lsn> {
-        let (state, lsn) = match beginning {
-            Beginning::Image(image) if image.owner.len() == BARE_IMAGE_BYTES => {
-                let what = "this is a bare log, not a channel: open it as a Wal";
-                return Err(Error::new(ErrorKind::NotAChannel, what));
-            }
-            Beginning::Image(image) => (State::from_image(&image.owner)?, image.lsn),
-            Beginning::Empty => (State::default(), Lsn::default()),
-            Beginning::At(oldest) => {
-                (State::behind_what_is_gone(oldest.first_item), oldest.first_lsn.previous())
-            }
-        };
-        self.queue.restore(state);
-        Ok(lsn)
-    }
-
-    fn pass(&self, until: EventSeq) {
-        self.queue.pass_to(until);
-    }
-
-    fn apply(&self, frame: &Frame) -> Result<()> {
-        match self.queue.apply(frame)? {
-            Change::Put(events) if events > 0 => self.ready.tell(1),
-            Change::Took(events) => {
-                self.capacity.give_back(events);
-                if frame.header.kind == Kind::GAP {
-                    self.lost.fetch_add(events, Ordering::Relaxed);
-                }
-            }
-            Change::Put(_) | Change::Nothing => {}
-        }
-        self.signal.count(frame.header.frame_len(), self.checkpoint_log_bytes);
-        Ok(())
-    }
-
-    fn missing_before(
-        &self,
-        oldest: &SegmentHeader,
-        held_back: &[Frame],
-    ) -> Result<Option<Missing>> {
-        self.queue.missing_before(oldest, held_back)
-    }
-
-    fn owed_of(&self, events: (EventSeq, EventSeq)) -> (EventSeq, EventSeq) {
-        self.queue.with_state(|state| state.owed_of(events))
-    }
-
-    fn image(&self) -> Vec<u8> {
-        self.queue.image()
-    }
-
-    fn stopped(&self) {
-        self.capacity.close();
-        self.ready.tell_all();
-    }
-
-    fn short_of_space(&self) {
-        self.signal.call();
-    }
 }
 
 /// How a channel is doing.
