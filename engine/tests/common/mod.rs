@@ -9,6 +9,7 @@
 
 pub(crate) mod full;
 pub(crate) mod gate;
+pub(crate) mod place;
 
 use fchannel::{Channel, PutTransaction, TakeLimit, Ticket};
 use std::{

@@ -27,7 +27,7 @@ pub(super) struct SlotState {
     pub(super) blocked: bool,
     /// That thread shall lead.
     pub(super) called_to_lead: bool,
-    waker: Option<Waker>,
+    pub(super) waker: Option<Waker>,
 }
 
 impl Slot {
