@@ -235,8 +235,8 @@ pub(crate) trait Chores {
 
 /// The most that one group takes: larger groups only make their members wait longer.
 const GROUP_BYTES_MAX: usize = 8 << 20;
-/// A leader that waits lets others have its processor for so long before it sleeps, as RocksDB's writers do: to be woken would cost each
-/// group 20 us more. Measured with one putter and one taker: 0.85 of the puts of a putter alone, 0.75 asleep, at no more processor time.
+/// A leader that waits lets others have its processor for so long before it sleeps, as RocksDB's writers do: to be woken takes longer than
+/// most waits. Measured: two committers of single events get 1.33 times the commits of one, 1.16 asleep; at no more processor time.
 const SPIN_MAX: Duration = Duration::from_micros(100);
 
 /// Removes the first ones, as many as stay within `bytes_max` together.
