@@ -102,21 +102,26 @@ fn the_record_of_a_damage_is_there_before_its_segment_goes() {
     }
 }
 
+/// A full disk, on which nothing can be read in the first of several segments, and what is there instead.
+fn with_an_unreadable_segment(seed: u64) -> (Place, Vec<u8>) {
+    let place = Place::new(seed);
+    let channel = place.filled(&texts("event ", 3));
+    for _ in 0..3 {
+        channel.put(long().as_bytes()).expect("there is room");
+    }
+    channel.close().expect("it ends well");
+    place.world.kill();
+    let garbage = vec![7; 700_000];
+    place.world.set_content(&Path::new(DIR).join("seg-1"), garbage.clone());
+    place.disk.leave_nothing();
+    (place, garbage)
+}
+
 /// A segment in which nothing can be read got the name of damage 0, as there was no room for a record; the record that it got later is that
 /// of another name, and all that could have been salvaged was found no more.
 #[test]
 fn a_segment_that_cannot_be_read_keeps_its_name_until_there_is_a_record() {
-    let place = Place::new(43);
-    let channel = place.filled(&texts("event ", 3));
-    for _ in 0..3 {
-        channel.put(long().as_bytes()).unwrap();
-    }
-    channel.close().unwrap();
-    place.world.kill();
-    let path = Path::new(DIR).join("seg-1");
-    let garbage = vec![7; 700_000];
-    place.world.set_content(&path, garbage.clone());
-    place.disk.leave_nothing();
+    let (place, garbage) = with_an_unreadable_segment(43);
     let channel = place.open().unwrap();
     assert!(channel.quarantined().iter().all(|damage| damage.id == 0));
     place.disk.leave_all();
@@ -135,15 +140,7 @@ fn a_segment_that_cannot_be_read_keeps_its_name_until_there_is_a_record() {
 /// and recorded it once more.
 #[test]
 fn a_segment_that_cannot_be_read_has_one_record() {
-    let place = Place::new(61);
-    let channel = place.filled(&texts("event ", 3));
-    for _ in 0..3 {
-        channel.put(long().as_bytes()).unwrap();
-    }
-    channel.close().unwrap();
-    place.world.kill();
-    place.world.set_content(&Path::new(DIR).join("seg-1"), vec![7; 700_000]);
-    place.disk.leave_nothing();
+    let (place, _) = with_an_unreadable_segment(61);
     let channel = place.open().unwrap();
     place.disk.leave_all();
     place.tick(&channel);
