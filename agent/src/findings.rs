@@ -346,7 +346,7 @@ pub(crate) const EXPLANATIONS: &[Explanation] = &[
         "FC2003",
         "A directory of the channel is absent, or empty where it was not",
         [
-            "A disk is not mounted, a path was changed, a directory was removed, or its segments were: only checkpoints or spares are left.",
+            "A disk is not mounted, a path was changed, a directory was removed, or its segments were: checkpoints or spares are left.",
             "All events in it, for as long as it is not there.",
             "Mount the disk, or name the directories as they were; look again. Are segments gone for good? Move the rest elsewhere.",
             "Do not start with an empty directory in its place, and do not repair: a disk that comes back is the cure.",

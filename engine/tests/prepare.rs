@@ -80,6 +80,31 @@ fn the_next_segment_is_ready_before_this_one_is_full() {
     assert_eq!(drain(&open(&world)).len(), 10);
 }
 
+/// Spent segments came when the next one was half full, and the thread begins after an eighth: each byte was written twice for good, where
+/// takers kept up.
+#[test]
+fn where_takers_keep_up_spent_segments_are_enough() {
+    let world = SimVfs::new(9);
+    let channel = open(&world);
+    let mut begun_in = Vec::new();
+    for quarter in 0..40 {
+        put_a_quarter(&channel);
+        drain(&channel);
+        if quarter % 2 == 1 {
+            channel.checkpoint().unwrap();
+        }
+        channel.tick().unwrap();
+        if !begun(&world).is_empty() {
+            begun_in.push(quarter / 4);
+        }
+    }
+    begun_in.dedup();
+    assert!(!begun_in.is_empty(), "at first there are no spent segments");
+    assert!(begun_in.iter().all(|segment| *segment < 4), "{begun_in:?}");
+    let spares = lens(&world, Path::new(DIR), "spare-");
+    assert!(spares.len() <= 4, "{spares:?}");
+}
+
 #[test]
 fn a_log_that_fills_slowly_gets_none() {
     let world = SimVfs::new(2);

@@ -15,6 +15,7 @@ use std::{process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
+    task::JoinHandle,
 };
 
 const MAX: i64 = i32::MAX as i64;
@@ -69,6 +70,9 @@ pub(crate) static ENTRY: Entry = Entry {
 
 /// A line longer than this comes in pieces. Flume reads it whole, and the agent runs out of memory.
 const LINE_BYTES_MAX: usize = 8 << 20;
+
+/// For what a command that has ended left in the pipe of its standard error.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 
 /// Between the polite signal and the other one.
 const KILL_AFTER: Duration = Duration::from_secs(2);
@@ -125,16 +129,19 @@ impl Source for Exec {
         Box::pin(async move {
             loop {
                 let mut group = Group::start(&self)?;
+                let errors = self.log_errors(&cx, &mut group.child);
                 cx.ready();
                 let read = self.read(&cx, &mut group.child).await;
                 if cx.stop.is_stopped() {
                     group.end().await;
+                    last_words(errors, &cx.stop).await;
                     return Ok(());
                 }
                 if let Err(error) = read {
                     tracing::error!(source = %cx.name, %error, "cannot read what the command prints");
                 }
                 let status = group.wait(&cx).await;
+                last_words(errors, &cx.stop).await;
                 match self.restart_after {
                     _ if cx.stop.is_stopped() => return Ok(()),
                     Some(pause) if cx.stop.pause(pause).await => {}
@@ -160,17 +167,14 @@ impl Exec {
         }
     }
 
+    /// Reads what the command says on standard error, to its end, whether it is logged or not: a full pipe would stop the command.
+    fn log_errors(&self, cx: &SourceContext, child: &mut Child) -> Option<JoinHandle<()>> {
+        let stderr = child.stderr.take()?;
+        Some(tokio::spawn(read_errors(stderr, Arc::clone(&cx.name), self.log_stderr)))
+    }
+
     /// Takes lines until the command closes its output or the order to stop comes.
     async fn read(&self, cx: &SourceContext, child: &mut Child) -> std::io::Result<()> {
-        let errors = child.stderr.take().map(|stderr| {
-            // Always read: a full pipe would stop the command.
-            tokio::spawn(read_errors(
-                stderr,
-                Arc::clone(&cx.name),
-                self.log_stderr,
-                cx.stop.clone(),
-            ))
-        });
         let Some(mut stdout) = child.stdout.take() else { return Ok(()) };
         let mut lines = Lines::new(Ending::Any, LINE_BYTES_MAX);
         let mut put = Ok(());
@@ -186,8 +190,17 @@ impl Exec {
                 "the agent stops before its channels have room: lines that the command has printed are lost, and so is what is still \
                  in its pipe");
         }
-        drop(errors);
         Ok(())
+    }
+}
+
+/// The command has ended: what it has said of it is in its pipe. Who holds that pipe open still, away from its group, is not waited for.
+async fn last_words(errors: Option<JoinHandle<()>>, stop: &Stop) {
+    if let Some(mut errors) = errors
+        && tokio::time::timeout(LAST_WORDS_WAIT, &mut errors).await.is_err()
+        && stop.is_stopped()
+    {
+        errors.abort();
     }
 }
 
@@ -233,14 +246,25 @@ async fn fill(
 
 const READ_BYTES: usize = 32 << 10;
 
-async fn read_errors(mut from: impl AsyncRead + Unpin, source: Arc<str>, log: bool, stop: Stop) {
+async fn read_errors(mut from: impl AsyncRead + Unpin, source: Arc<str>, log: bool) {
     let mut lines = Lines::new(Ending::Any, LINE_BYTES_MAX.min(READ_BYTES));
-    while fill(&mut from, &mut lines, &stop).await.unwrap_or(false) {
-        while let Some(line) = lines.next() {
-            if log {
-                tracing::error!(source = %source, line = %String::from_utf8_lossy(&line.body), "stderr");
-            }
+    let say = |line: Line| {
+        if log {
+            tracing::error!(source = %source, line = %String::from_utf8_lossy(&line.body), "stderr");
         }
+    };
+    loop {
+        lines.buffer().reserve(READ_BYTES);
+        if from.read_buf(lines.buffer()).await.unwrap_or(0) == 0 {
+            break;
+        }
+        while let Some(line) = lines.next() {
+            say(line);
+        }
+    }
+    // At the end a last line needs no end.
+    while let Some(line) = lines.rest() {
+        say(line);
     }
 }
 

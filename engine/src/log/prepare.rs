@@ -6,7 +6,10 @@
 //! it, and nothing is lost where it is late or fails: the next segment grows then. What is begun goes as soon as the room may be needed
 //! elsewhere, and when the load has ended.
 
-use super::{Log, segments::directory_of, tracing_display, writer::FILLED_GROUP_BYTES_MAX};
+use super::{
+    Log, segments::directory_of, spares::NEXT_SEGMENTS, tracing_display,
+    writer::FILLED_GROUP_BYTES_MAX,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     io::Filling,
@@ -253,8 +256,11 @@ impl Log {
         let room = self.dirs.vfs.free_bytes(home).unwrap_or(u64::MAX).saturating_add(filled);
         let wanted = self.options.free_space_min_bytes.saturating_add(bytes * ROOM_FACTOR);
         let mut spares = self.spares.lock();
-        // A spent segment that comes meanwhile serves as well.
-        if room < wanted || spares.has_next_segment(dir, bytes) || spares.wants_reserve(dir) {
+        // A spent segment that comes meanwhile serves as well. But what is begun is made whole: while the next segment fills it stands in
+        // for the spent one that is still to come, and then spent ones come in time, as often as segments fill.
+        let enough = if begun.is_some() { NEXT_SEGMENTS } else { 1 };
+        let is_enough = spares.next_segments(dir, bytes) >= enough;
+        if room < wanted || is_enough || spares.wants_reserve(dir) {
             return None;
         }
         match begun {

@@ -22,8 +22,9 @@ use std::{
 
 /// How many spares a directory holds back for a full disk: one to go on in, and one for an open, which needs a segment too.
 const RESERVES: usize = 2;
-/// How many retired segments a directory keeps to write the next ones over; the reserves are among them.
-const SPARES_MAX: usize = RESERVES + 1;
+/// How many spares a directory keeps besides to write the next segments over. Where takers keep up, a spent segment comes when the next
+/// one is half full: with one in hand by then, none need be written ahead.
+pub(crate) const NEXT_SEGMENTS: usize = 2;
 /// The size of a reserve: room for the head that an open needs, and for the takes that drain a full disk.
 const RESERVE_BYTES: u64 = 16 << 20;
 
@@ -103,26 +104,30 @@ impl Spares {
         }
     }
 
-    /// The smallest spare of `dir`, if there are more than enough, and larger ones: to be removed.
+    /// A spare of `dir` that is one too many: to be removed.
     pub(crate) fn give_up(&mut self, dir: usize) -> Option<PathBuf> {
-        let spares = self.by_dir.get_mut(dir).filter(|spares| spares.len() > SPARES_MAX)?;
-        Some(spares.remove(0).path)
+        let spares = self.by_dir.get_mut(dir)?;
+        let at = too_many(spares.iter().map(|spare| spare.bytes), self.reserve_bytes_min)?;
+        Some(spares.remove(at).path)
     }
 
-    /// The name under which a spent segment of `dir` is to be kept as a spare; `None` if there are enough, and larger ones.
+    /// The name under which a spent segment of `dir` is to be kept as a spare; `None` if it would be the one too many.
     pub(crate) fn name_for(
         &mut self,
         dirs: &Directories,
         dir: usize,
         bytes: u64,
     ) -> Option<PathBuf> {
-        let spares = self.by_dir.get(dir)?;
-        let smallest = spares.first().map_or(0, |smallest| smallest.bytes);
-        if spares.len() >= SPARES_MAX && smallest >= bytes {
-            None
-        } else {
-            self.next_name(dirs, dir)
-        }
+        if self.is_kept(dir, bytes) { self.next_name(dirs, dir) } else { None }
+    }
+
+    /// Whether a spare of so many bytes would stay.
+    fn is_kept(&self, dir: usize, bytes: u64) -> bool {
+        let spares = self.by_dir.get(dir).into_iter().flatten();
+        let mut sizes: Vec<u64> = spares.map(|spare| spare.bytes).chain([bytes]).collect();
+        sizes.sort_unstable();
+        let goes = too_many(sizes.iter().copied(), self.reserve_bytes_min);
+        goes.and_then(|goes| sizes.get(goes)) != Some(&bytes)
     }
 
     /// The spares of `dir` that a segment of such blocks may be made of, if a new file is not to be: the largest first.
@@ -149,9 +154,11 @@ impl Spares {
         if large > RESERVES { spares.last() } else { spares.first() }.cloned()
     }
 
-    /// True if the next segment of `dir`, of `bytes` at most, will be made of old blocks for the most part.
-    pub(crate) fn has_next_segment(&self, dir: usize, bytes: u64) -> bool {
-        self.beyond_reserves(dir).is_some_and(|spare| spare.bytes >= bytes / 2)
+    /// How many segments of `dir`, of `bytes` at most, can be made of old blocks for the most part, beside the reserves.
+    pub(crate) fn next_segments(&self, dir: usize, bytes: u64) -> usize {
+        let spares = self.by_dir.get(dir).into_iter().flatten();
+        let large = spares.filter(|spare| spare.bytes >= self.reserve_bytes_min);
+        large.skip(RESERVES).filter(|spare| spare.bytes >= bytes / 2).count()
     }
 
     fn forget(&mut self, dir: usize, used: &Spare) {
@@ -159,6 +166,14 @@ impl Spares {
             spares.retain(|spare| spare != used);
         }
     }
+}
+
+/// Which of the spares of such sizes, smallest first, is one too many: one that is no reserve, else the smallest beside the reserves.
+fn too_many(sizes: impl ExactSizeIterator<Item = u64>, reserve_bytes_min: u64) -> Option<usize> {
+    let count = sizes.len();
+    let small = sizes.take_while(|bytes| *bytes < reserve_bytes_min).count();
+    let goes = if small > 0 { 0 } else { RESERVES };
+    (count > RESERVES + NEXT_SEGMENTS).then_some(goes)
 }
 
 /// The size of the file at `path`; none if it does not tell.
@@ -242,7 +257,34 @@ mod tests {
         assert_eq!(next(&[1, 16, 16]), Some(1));
         assert_eq!(next(&[1, 256, 256]), Some(1));
         assert_eq!(next(&[1, 16, 16, 256]), Some(256));
-        assert!(!spares(&[1, 16, 16]).has_next_segment(0, 256), "one is to be written ahead");
-        assert!(spares(&[16, 16, 200]).has_next_segment(0, 256));
+        assert_eq!(spares(&[1, 16, 16]).next_segments(0, 256), 0, "one is to be written ahead");
+        assert_eq!(spares(&[16, 16, 200]).next_segments(0, 256), 1);
+        assert_eq!(spares(&[16, 16, 100, 200, 256]).next_segments(0, 256), 2);
+    }
+
+    /// A backlog that drained left spent segments in the places of the reserves, at sixteen times their size.
+    #[test]
+    fn what_is_kept_are_two_reserves_and_two_next_segments() {
+        let kept = |bytes: &[u64]| {
+            let mut spares = spares(bytes);
+            while spares.give_up(0).is_some() {}
+            spares.by_dir[0].iter().map(|spare| spare.bytes).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&[16, 16, 256, 256]), [16, 16, 256, 256]);
+        assert_eq!(kept(&[16, 16, 256, 256, 256]), [16, 16, 256, 256]);
+        assert_eq!(kept(&[1, 16, 16, 256, 256]), [16, 16, 256, 256]);
+        assert_eq!(kept(&[1, 2, 16, 256, 256]), [2, 16, 256, 256]);
+        assert_eq!(kept(&[16, 16, 16, 200, 256]), [16, 16, 200, 256]);
+    }
+
+    #[test]
+    fn a_spent_segment_is_kept_unless_it_would_be_the_one_that_goes() {
+        let is_kept = |bytes: &[u64], spent: u64| spares(bytes).is_kept(0, spent);
+        assert!(is_kept(&[16, 16, 256], 256));
+        assert!(is_kept(&[16, 16, 200, 256], 256));
+        assert!(is_kept(&[1, 16, 16, 256], 9));
+        assert!(!is_kept(&[16, 16, 256, 256], 256));
+        assert!(!is_kept(&[16, 16, 256, 256], 100));
+        assert!(!is_kept(&[16, 16, 256, 256], 4));
     }
 }
