@@ -348,7 +348,7 @@ pub(crate) const EXPLANATIONS: &[Explanation] = &[
         [
             "A disk is not mounted, a path was changed, a directory was removed, or its segments were: checkpoints or spares are left.",
             "All events in it, for as long as it is not there.",
-            "Mount the disk, or name the directories as they were; look again. Are segments gone for good? Move the rest elsewhere.",
+            "Mount the disk, or name the directories as they were; look again. Is no segment left, for good? Move the rest elsewhere.",
             "Do not start with an empty directory in its place, and do not repair: a disk that comes back is the cure.",
         ],
     ),

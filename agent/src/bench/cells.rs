@@ -71,6 +71,10 @@ const TAKEN_BYTES: u64 = 400 << 20;
 /// What a transaction takes by default.
 const TRANSACTION_EVENTS_MAX: usize = 10_000;
 
+/// [`Work::PutAndTake`] is compared with puts alone in so many pairs a round, each of half a slice: a disk changes within a second, and
+/// what is compared shall be neighbours.
+const PAIRS: usize = 4;
+
 /// So much is written before a cell with large commits is measured: a bit more than three segments.
 const WARM_UP_BYTES: usize = 800 << 20;
 
@@ -309,11 +313,12 @@ impl Cell {
         let mut rounds = Rounds::default();
         fill(&channel, plan, plan.backlog)?;
         self.warm_up(&channel, plan)?;
-        for _ in 0..plan.rounds {
+        let time = plan.slice / 2;
+        for _ in 0..plan.rounds * PAIRS {
             let before = self.measure_floor(&mut floor, &bytes, plan, &mut rounds)?;
-            let alone = self.put_for(&channel, plan, plan.slice)?.events_per_second;
+            let alone = self.put_for(&channel, plan, time)?.events_per_second;
             self.settle(&channel, plan)?;
-            let slice = self.put_and_take_for(&channel, plan, plan.slice)?;
+            let slice = self.put_and_take_for(&channel, plan, time)?;
             let after = self.measure_floor(&mut floor, &bytes, plan, &mut rounds)?;
             rounds.of_put_alone.push(slice.events_per_second / alone);
             rounds.add(slice, f64::midpoint(before, after));

@@ -547,4 +547,4 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 #[cfg(all(test, not(fchannel_loom)))]
-mod lone_takes;
+mod waits;

@@ -208,8 +208,9 @@ struct GroupState {
     committer_shall_end: bool,
     /// Threads that want to lead without a frame of their own.
     exclusive: usize,
-    /// Whom the next group waits for; while a leader does so, how many it has.
+    /// Whom the next group waits for.
     cohort: Cohort,
+    /// While a leader waits for them: how many frames it has in flight.
     gathering: Option<usize>,
     /// Groups that were taken, and whether nothing vouches for the last of them yet.
     groups: u64,
@@ -261,7 +262,10 @@ impl Group {
         }
         let slot = Arc::new(Slot::default());
         state.waiting.push_back(Waiting { request, slot: Arc::clone(&slot) });
-        if state.gathering.is_some_and(|led| state.cohort.has_enough(led + state.waiting.len())) {
+        if state
+            .gathering
+            .is_some_and(|in_flight| state.cohort.has_enough(in_flight + state.waiting.len()))
+        {
             self.gathered.notify_one();
         }
         slot
@@ -334,12 +338,17 @@ impl Group {
         if alone || state.breaks_off() || bytes > GROUP_BYTES_MAX / 2 {
             return;
         }
-        let led = flight.frames.len();
-        let there = led + state.waiting.len();
+        // Whose frame has no room in this group leads the next one, with all behind it.
+        let next = state.waiting.front().map_or(0, |waiting| waiting.request.buffer().len());
+        if bytes + next > GROUP_BYTES_MAX {
+            return;
+        }
+        let in_flight = flight.frames.len();
+        let there = in_flight + state.waiting.len();
         let Some(patience) = state.cohort.begin_wait(there) else { return };
         let begun = Instant::now();
-        state.gathering = Some(led);
-        while !state.cohort.has_enough(led + state.waiting.len()) && !state.breaks_off() {
+        state.gathering = Some(in_flight);
+        while !state.cohort.has_enough(in_flight + state.waiting.len()) && !state.breaks_off() {
             let waited = begun.elapsed();
             if waited < patience.min(SPIN_MAX) {
                 drop(state);
@@ -353,7 +362,7 @@ impl Group {
         }
         state.gathering = None;
         if !state.breaks_off() {
-            let there = led + state.waiting.len();
+            let there = in_flight + state.waiting.len();
             state.cohort.end_wait(there);
         }
         flight.frames.append(&mut take_within(&mut state.waiting, GROUP_BYTES_MAX - bytes));

@@ -186,6 +186,12 @@ impl Log {
         self.group.expect_commits(commits, patience);
     }
 
+    /// True while a leader waits for others.
+    #[cfg(all(test, not(fchannel_loom)))]
+    pub(crate) fn gathers(&self) -> bool {
+        self.group.gathers()
+    }
+
     /// Queues a frame whose caller will block in [`wait`](Self::wait).
     pub(crate) fn submit(&self, request: Request) -> Arc<Slot> {
         self.group.submit(request)

@@ -19,7 +19,7 @@ pub enum Verdict {
     D,
     /// A frame that was vouched for is missing in an older segment.
     E,
-    /// A directory is absent or foreign.
+    /// A directory is absent or foreign, or lacks all of its segments.
     F,
     /// Sound frames in an impossible order.
     G,
@@ -91,7 +91,7 @@ pub const VERDICTS: [VerdictRow; 10] = [
     row(Verdict::E, "m <= V in an older segment", "damage at m", Consequence::Damage),
     row(
         Verdict::F,
-        "a directory is absent or foreign",
+        "a directory is absent or foreign, or checkpoints or spares are there without any segment",
         "a disk may not be mounted",
         Consequence::Refuses,
     ),

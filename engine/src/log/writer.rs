@@ -152,6 +152,10 @@ impl Writer {
         // What needs no sync has nothing to share.
         if sync_of(&log.options, flight, usize::MAX) == Sync::Data {
             log.group.gather(flight);
+            // The log may have stopped itself meanwhile, and nothing of this group is written yet.
+            if let Some(poison) = log.poisoned() {
+                flight.refuse(poison, |_| true);
+            }
         }
         self.refuse_puts_on_a_full_disk(log, flight);
         while !flight.frames().is_empty() {

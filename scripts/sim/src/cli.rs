@@ -124,6 +124,8 @@ pub fn run(order: &Order) -> Result<(), String> {
             });
         }
     });
+    // Of a test that calls this, say: what it tells of a failure was remembered, and seen by nobody.
+    panics::print();
     if let Some((seed, failure)) =
         shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner)
     {

@@ -17,6 +17,11 @@ pub(crate) fn remember() {
     }));
 }
 
+/// Has panics printed again.
+pub(crate) fn print() {
+    drop(panic::take_hook());
+}
+
 /// The last panic of this thread.
 pub(crate) fn last() -> String {
     LAST.with(|last| last.borrow().clone())

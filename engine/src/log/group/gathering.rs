@@ -1,6 +1,6 @@
 //! Threads that commit while leaders wait for their cohort, and what breaks such a wait off.
 
-use super::{Chores, Committed, Group, InFlight, Request, SPIN_MAX};
+use super::{Chores, Committed, GROUP_BYTES_MAX, Group, InFlight, Request, SPIN_MAX};
 use crate::{
     error::{CommitError, Error, ErrorKind},
     format::Kind,
@@ -120,6 +120,10 @@ impl Group {
         self.state.lock().cohort.patience_max = patience;
         self.synced(commits, patience * 4);
     }
+
+    pub(in crate::log) fn gathers(&self) -> bool {
+        self.state.lock().gathering.is_some()
+    }
 }
 
 /// A group whose next leader waits for a second frame, with all its patience.
@@ -140,11 +144,11 @@ fn ended_by(group: &Group, meanwhile: impl FnOnce()) -> Result<Committed, Commit
     let begun = Instant::now();
     let answer = thread::scope(|scope| {
         let leader = scope.spawn(|| submit_and_wait(group));
-        while group.state.lock().gathering.is_none() {
+        while !group.gathers() {
             thread::yield_now();
         }
         thread::park_timeout(SPIN_MAX * 20);
-        assert!(group.state.lock().gathering.is_some(), "it waits");
+        assert!(group.gathers(), "it waits");
         meanwhile();
         leader.join().expect("it ends")
     });
@@ -189,8 +193,24 @@ fn nobody_waits_behind_a_wait_in_vain() {
     let answer = submit_and_wait(&group);
     assert!(answer.is_ok(), "{answer:?}");
     group.state.lock().cohort.patience_max = PATIENCE;
-    group.synced(1, PATIENCE * 4);
+    group.synced(2, PATIENCE * 4);
     let begun = Instant::now();
     assert!(submit_and_wait(&group).is_ok());
-    assert!(begun.elapsed() < PATIENCE / 2, "of one committer the next one is none");
+    assert!(begun.elapsed() < PATIENCE / 2, "the second one is not waited for again at once");
+}
+
+/// It led the next group, and those behind it could not join this one either.
+#[test]
+fn a_frame_that_does_not_fit_is_not_waited_for() {
+    let group = patient();
+    group.expect_commits(3, PATIENCE);
+    for bytes in [GROUP_BYTES_MAX / 2 - 64, GROUP_BYTES_MAX] {
+        drop(group.submit(Request::new(Kind::PUT, 0, vec![0; bytes]).refusable()));
+    }
+    let mut flight = group.take(error(ErrorKind::Poisoned));
+    let begun = Instant::now();
+    group.gather(&mut flight);
+    assert!(begun.elapsed() < PATIENCE / 2);
+    assert_eq!(flight.frames().len(), 1);
+    assert!(group.frames_wait());
 }

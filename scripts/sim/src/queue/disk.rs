@@ -200,8 +200,8 @@ impl Queue<'_> {
         // What a crash left too many goes when the background thread looks after the reserves.
         self.step(&crate::history::Step::Tick { ms: 1000 })?;
         let spares = self.files("spare-");
-        // Two reserves, and one to write the next segment over.
-        let most = 3 * self.data_dirs().len();
+        // Two reserves, and two to write the next segments over.
+        let most = 4 * self.data_dirs().len();
         // A reserve whose last step failed is there, and nobody knows of it till the next open.
         let failed = self.failed([Trouble::DirSyncError, Trouble::NameError, Trouble::NoSpace]);
         ensure!(spares.len() as u64 <= most as u64 + failed, "{} spares are kept", spares.len());
