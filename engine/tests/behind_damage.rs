@@ -477,18 +477,51 @@ fn spares_tell_of_the_only_segment() {
 
     // A segment in which nothing can be read is renamed before the next one is made: the spares are alone then, with a record.
     world.set_content(&only[0], vec![7; 64 << 10]);
+    let mut alone = 0;
     for at in 1.. {
         let world = world.copy();
         world.plan(world.operations() + at, Fault::Crash);
         drop(Channel::open_on(Arc::new(world.clone()), Path::new(HOME), options()));
         let crashed = world.is_dead();
         world.kill();
+        // Renamed, it has another extension.
+        alone += u32::from(segments(&world).iter().all(|path| path.extension().is_some()));
         let channel = open(&world);
         assert!(!channel.recovery().new, "a crash at operation {at}");
         assert_eq!(channel.quarantined().len(), 1);
         if !crashed {
             break;
         }
+    }
+    assert!(alone > 0, "a crash left nothing but spares and the record");
+}
+
+/// The open gave the directory a new identity before it saw that its segments were gone. Put back, they were a stranger's.
+#[test]
+fn what_is_left_of_a_log_without_segments_and_manifest_gets_no_new_identity() {
+    let world = SimVfs::new(26);
+    let channel = open(&world);
+    put_all(&channel, &["owed"]);
+    channel.tick().unwrap();
+    channel.close().unwrap();
+    world.kill();
+    let left_with = |prefix: &str| {
+        let left = world.copy();
+        let others = |path: &&PathBuf| !has_prefix(path, prefix);
+        for path in left.paths().iter().filter(others) {
+            left.remove(path).unwrap();
+        }
+        left
+    };
+    for prefix in ["spare-", "checkpoint-"] {
+        let left = left_with(prefix);
+        assert!(!left.paths().is_empty(), "{prefix}");
+        let error = Channel::open_on(Arc::new(left.clone()), Path::new(HOME), options());
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::NotAChannel, "{prefix}: {error}");
+        let manifest = Path::new(HOME).join("manifest");
+        assert_eq!(left.content(&manifest), None, "{prefix}");
+        assert!(segments(&left).is_empty(), "{prefix}");
     }
 }
 

@@ -252,7 +252,7 @@ impl Identity<'_> {
         let Some(any) = known_of(self.home).or_else(|| {
             found.iter().filter_map(Found::manifest).max_by_key(|manifest| manifest.data_dirs.len())
         }) else {
-            self.refuse_segments_without_manifest(&found)?;
+            self.refuse_files_without_manifest(&found)?;
             self.copy_damaged_aside(&found, warnings)?;
             let log_id =
                 (u128::from(self.vfs.random()) << 64 | u128::from(self.vfs.random())).to_le_bytes();
@@ -273,8 +273,9 @@ impl Identity<'_> {
         }
         // A home that holds no segments can be made again.
         let home_holds_segments = self.data.iter().any(|dir| dir == self.home);
-        let complete =
-            known_of(self.home).is_some() || home_holds_segments || self.any_segment()?;
+        let is_segment = |name: &Name| matches!(name, Name::Segment(_));
+        let any_segment = || self.holder_of(self.data, is_segment).map(|holder| holder.is_some());
+        let complete = known_of(self.home).is_some() || home_holds_segments || any_segment()?;
         for (index, named) in any.data_dirs.iter().enumerate().filter(|_| complete) {
             let here = self.data.get(index);
             let ours = here.is_some_and(|dir| match of(dir) {
@@ -335,22 +336,28 @@ impl Identity<'_> {
         Ok(())
     }
 
-    fn any_segment(&self) -> Result<bool> {
-        for dir in self.data {
+    /// The first directory of `dirs` in which a file has a name for which `is_sought` holds.
+    fn holder_of(
+        &self,
+        dirs: &[PathBuf],
+        is_sought: impl Fn(&Name) -> bool,
+    ) -> Result<Option<PathBuf>> {
+        for dir in dirs {
             let names = self
                 .vfs
                 .list(dir)
                 .map_err(|error| Error::io("cannot list the directory", dir, error))?;
-            if names.iter().any(|name| matches!(Name::parse(name), Name::Segment(_))) {
-                return Ok(true);
+            if names.iter().any(|name| is_sought(&Name::parse(name))) {
+                return Ok(Some(dir.clone()));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// With no manifest to read, segments are somebody's. But where one directory is all there is, and its manifest is there and
-    /// damaged, there is no doubt whose, as long as nothing tells of others.
-    fn refuse_segments_without_manifest(&self, found: &[Found]) -> Result<()> {
+    /// With no manifest to read, segments are somebody's, and so are checkpoints and spares, to which segments belong that may come back:
+    /// a new identity, written before it is seen that these are missing, would make them strangers. But where one directory is all there
+    /// is, and its manifest is there and damaged, there is no doubt whose, as long as nothing tells of others.
+    fn refuse_files_without_manifest(&self, found: &[Found]) -> Result<()> {
         if let [Found::Damaged(error)] = found {
             return match self.trace_of_others()? {
                 None => Ok(()),
@@ -369,11 +376,12 @@ impl Identity<'_> {
         if let Some(error) = damaged {
             return Err(error);
         }
-        if self.any_segment()? {
-            let what = "there are segments but no manifest: the directory's identity is lost, and it is not overwritten";
-            return Err(Error::new(ErrorKind::NotAChannel, what).in_file(self.home));
-        }
-        Ok(())
+        let is_of_a_log =
+            |name: &Name| matches!(name, Name::Segment(_) | Name::Checkpoint(_) | Name::Spare(_));
+        let Some(dir) = self.holder_of(self.all, is_of_a_log)? else { return Ok(()) };
+        let what = "there are segments, checkpoints or spares but no manifest: the directory's identity is lost, and is not written \
+                    anew";
+        Err(Error::new(ErrorKind::NotAChannel, what).in_file(&dir))
     }
 
     /// What shows that the one directory that was named is not all of its log: segments take turns between directories, and lie apart

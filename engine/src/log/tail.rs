@@ -40,8 +40,11 @@ impl Tail {
         let len = frame.header.frame_len();
         if frame.header.item_count > 0 {
             self.last_len = len;
-            if len < REUSED_BYTES_MIN as u64 {
-                (self.buffers, self.buffers_bytes) = (Vec::new(), 0);
+            // One by one: among large frames a small one costs little, and where all are small none is kept for long.
+            if len < REUSED_BYTES_MIN as u64
+                && let Some(buffer) = self.buffers.pop()
+            {
+                self.buffers_bytes -= buffer.capacity() as u64;
             }
         }
         self.bytes += len;
@@ -172,12 +175,13 @@ mod tests {
             tail.push(frame(lsn, Vec::new(), LEN - 1000));
         }
         assert!(tail.buffers_bytes > 0);
+        let kept = tail.buffers.len() as u64;
         tail.push(frame(21, Vec::new(), 500));
         assert_eq!(tail.take_buffer().capacity(), 0, "the next one is small, too");
-        assert_eq!(
-            (tail.buffers.capacity(), tail.buffers_bytes),
-            (0, 0),
-            "and they are free again"
-        );
+        assert_eq!(tail.buffers.len() as u64, kept - 1, "a single one among large ones costs one");
+        for lsn in 22..=21 + kept {
+            tail.push(frame(lsn, Vec::new(), 500));
+        }
+        assert_eq!((tail.buffers.len(), tail.buffers_bytes), (0, 0), "and they are free again");
     }
 }
