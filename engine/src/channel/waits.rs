@@ -20,9 +20,9 @@ const VOUCHES: u64 = 2;
 /// A channel whose next leader waits for so many commits. What vouches for the one before is a group, too: it is there already.
 fn expecting(commits: usize, dir: &Path, options: Options) -> Channel {
     let channel = Channel::open(dir, options).expect("it opens");
-    channel.put(b"first").expect("it is put");
     let groups = channel.stats().log.groups;
-    while channel.stats().log.groups < groups + VOUCHES {
+    channel.put(b"first").expect("it is put");
+    while channel.stats().log.groups < groups + 1 + VOUCHES {
         thread::park_timeout(Duration::from_millis(1));
     }
     channel.shared().log.expect_commits(commits, PATIENCE);
